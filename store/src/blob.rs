@@ -1,0 +1,184 @@
+//! Blobs: content named by its digest, visible only once every byte is verified.
+
+use crate::digest::{Digest, Hasher};
+use crate::error::{Doing, Error, Result};
+use crate::json;
+use crate::oci::Descriptor;
+use crate::root::{Store, make_dir, sync_dir};
+use rustix::fs::{FlockOperation, flock};
+use serde::de::DeserializeOwned;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::PathBuf;
+
+impl Store {
+    /// Where the blob of this digest is, or would be.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.path("blobs").join(digest.algorithm()).join(digest.hex())
+    }
+
+    /// Is the described blob here, in its full size?
+    pub fn has_blob(&self, descriptor: &Descriptor) -> bool {
+        let found = fs::metadata(self.blob_path(&descriptor.digest));
+        found.is_ok_and(|metadata| metadata.is_file() && metadata.len() == descriptor.size)
+    }
+
+    /// Opens a blob; one that is missing is [`Error::NotFound`].
+    pub fn open_blob(&self, digest: &Digest) -> Result<File> {
+        match File::open(self.blob_path(digest)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(Error::NotFound(format!("the store holds no blob {digest}")))
+            }
+            other => other.doing(|| format!("opening blob {digest}")),
+        }
+    }
+
+    /// Reads a small blob whole, checking its size and digest; at most `limit` bytes.
+    pub fn read_blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {
+        let Descriptor { digest, size, .. } = descriptor;
+        if *size > limit {
+            return Err(Error::Refused(format!("blob {digest} is of {size} bytes: more than the {limit} allowed here")));
+        }
+        let mut bytes = Vec::new();
+        let read = self.open_blob(digest)?.take(size + 1).read_to_end(&mut bytes);
+        read.doing(|| format!("reading blob {digest}"))?;
+        let mut hasher = digest.hasher();
+        hasher.update(&bytes);
+        if bytes.len() as u64 != *size || hasher.finish() != *digest {
+            return Err(Error::Refused(format!("blob {digest} is damaged\nhint: pull the image again")));
+        }
+        Ok(bytes)
+    }
+
+    /// Reads a JSON blob, checking its size and digest; `what` names it in errors.
+    pub fn read_json<T: DeserializeOwned>(&self, descriptor: &Descriptor, limit: u64, what: &str) -> Result<T> {
+        json::read(&self.read_blob(descriptor, limit)?, &format!("{what} {}", descriptor.digest))
+    }
+
+    /// Stores bytes that are at hand, under their own digest.
+    pub fn put_blob(&self, media_type: &str, bytes: &[u8]) -> Result<Descriptor> {
+        let descriptor = Descriptor::new(media_type, Digest::of(bytes), bytes.len() as u64);
+        if let Some(mut ingest) = self.ingest(&descriptor)? {
+            ingest.restart()?;
+            ingest.write(bytes)?;
+            ingest.finish()?;
+        }
+        Ok(descriptor)
+    }
+
+    /// Begins, or goes on with, the described blob. `None`: it is here already.
+    ///
+    /// Waits while another program brings the same blob. What an earlier run left is hashed again, so that
+    /// [`Ingest::offset`] tells where to go on.
+    pub fn ingest(&self, descriptor: &Descriptor) -> Result<Option<Ingest<'_>>> {
+        let digest = &descriptor.digest;
+        let path = self.path("ingest").join(format!("{}-{}", digest.algorithm(), digest.hex()));
+        loop {
+            if self.has_blob(descriptor) {
+                return Ok(None);
+            }
+            let doing = || format!("opening {}", path.display());
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+            let mut file = file.doing(doing)?;
+            flock(&file, FlockOperation::LockExclusive).doing(doing)?;
+            // Whoever held the lock before may have published or given up this very file: only its name counts.
+            let named = fs::metadata(&path).is_ok_and(|named| file.metadata().is_ok_and(|own| own.ino() == named.ino()));
+            if !named {
+                continue;
+            }
+            let mut hasher = digest.hasher();
+            let offset = hash_rest(&mut file, &mut hasher).doing(|| format!("reading {}", path.display()))?;
+            let mut ingest = Ingest { store: self, expected: descriptor.clone(), file, hasher, offset, path };
+            if offset > descriptor.size {
+                ingest.restart()?;
+            }
+            return Ok(Some(ingest));
+        }
+    }
+}
+
+fn hash_rest(file: &mut File, hasher: &mut Hasher) -> std::io::Result<u64> {
+    let mut buffer = vec![0; 1 << 16];
+    let mut offset = 0;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(offset),
+            count => {
+                hasher.update(&buffer[..count]);
+                offset += count as u64;
+            }
+        }
+    }
+}
+
+/// A blob on its way into the store, held by one program at a time. Dropped unfinished, what has come stays for
+/// a later run to go on with.
+pub struct Ingest<'a> {
+    store: &'a Store,
+    expected: Descriptor,
+    file: File,
+    hasher: Hasher,
+    offset: u64,
+    path: PathBuf,
+}
+
+impl Ingest<'_> {
+    /// How many bytes are here already.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// What is being brought.
+    pub fn expected(&self) -> &Descriptor {
+        &self.expected
+    }
+
+    /// Forgets what has come, to begin again.
+    pub fn restart(&mut self) -> Result<()> {
+        self.hasher = self.expected.digest.hasher();
+        self.offset = 0;
+        self.file.set_len(0).and_then(|()| self.file.rewind()).doing(|| format!("emptying {}", self.path.display()))
+    }
+
+    /// Adds bytes; more than the descriptor's size are refused, and what has come is removed.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let Descriptor { digest, size, .. } = &self.expected;
+        let length = self.offset + bytes.len() as u64;
+        if length > *size {
+            let refusal = Error::Refused(format!("blob {digest} is longer than the {size} bytes of its descriptor"));
+            return Err(self.give_up(refusal));
+        }
+        self.file.write_all(bytes).doing(|| format!("writing blob {digest} of {size} bytes"))?;
+        self.hasher.update(bytes);
+        self.offset = length;
+        Ok(())
+    }
+
+    /// Verifies size and digest, then makes the blob visible. What does not match is removed and refused.
+    pub fn finish(self) -> Result<()> {
+        let Descriptor { digest, size, .. } = &self.expected;
+        if self.offset != *size {
+            let refusal = format!("blob {digest} ended after {} of {size} bytes", self.offset);
+            return Err(self.give_up(Error::Refused(refusal)));
+        }
+        let actual = self.hasher.clone().finish();
+        if actual != *digest {
+            return Err(self.give_up(Error::Refused(format!("blob {digest} has other content: its digest is {actual}"))));
+        }
+        let target = self.store.blob_path(digest);
+        let parent = self.store.path("blobs").join(digest.algorithm());
+        make_dir(&parent, 0o755)?;
+        let published = fs::set_permissions(&self.path, fs::Permissions::from_mode(0o444))
+            .and_then(|()| self.file.sync_all())
+            .and_then(|()| fs::rename(&self.path, &target));
+        published.doing(|| format!("storing blob {digest}"))?;
+        sync_dir(&parent)
+    }
+
+    /// Removes what has come, and hands back the error that made it worthless.
+    pub fn give_up(&self, error: Error) -> Error {
+        let _ = fs::remove_file(&self.path); // The error at hand says more; `gc` removes what stays.
+        error
+    }
+}

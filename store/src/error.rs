@@ -1,0 +1,83 @@
+//! The one error type, and the exit code that each kind of error means to the program that called.
+
+use std::fmt;
+use std::io;
+
+/// What went wrong, told in one line; a second line `hint: …` may follow where the user can act.
+#[derive(Debug)]
+pub enum Error {
+    /// The arguments do not fit: exit code 2.
+    Usage(String),
+    /// No such reference, layer or container: exit code 3.
+    NotFound(String),
+    /// A name is in use, a container runs, a lock is held: exit code 4.
+    Busy(String),
+    /// The registry or the network failed; trying again may help: exit code 5.
+    Network(String),
+    /// Bytes do not match their digest, or input is malformed or hostile: exit code 6.
+    Refused(String),
+    /// The system refused something: exit code 1.
+    Io {
+        /// What was being done, and to which file.
+        doing: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Anything else: exit code 1.
+    Failed(String),
+}
+
+/// A result whose error carries its exit code.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// The exit code that tells a calling program what to do next: 1 to 6.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io { .. } | Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::NotFound(_) => 3,
+            Self::Busy(_) => 4,
+            Self::Network(_) => 5,
+            Self::Refused(_) => 6,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(text)
+            | Self::NotFound(text)
+            | Self::Busy(text)
+            | Self::Network(text)
+            | Self::Refused(text)
+            | Self::Failed(text) => f.write_str(text),
+            Self::Io { doing, source } => {
+                let reason = source.to_string();
+                let reason = reason.split(" (os error").next().unwrap_or_default();
+                write!(f, "{doing}: {reason}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<lexopt::Error> for Error {
+    fn from(error: lexopt::Error) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+/// Says what was being done when the system refused.
+pub trait Doing<T> {
+    /// Turns a system error into [`Error::Io`]; `doing` is a phrase such as `opening /etc/passwd`.
+    fn doing(self, doing: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: Into<io::Error>> Doing<T> for std::result::Result<T, E> {
+    fn doing(self, doing: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| Error::Io { doing: doing(), source: error.into() })
+    }
+}

@@ -1,0 +1,56 @@
+//! `index.json`: one entry for each reference (image-spec, `image-layout.md#indexjson-file`).
+
+use crate::digest::Digest;
+use crate::error::{Doing, Result};
+use crate::json;
+use crate::oci::{Descriptor, Index, REF_NAME};
+use crate::root::Store;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
+use std::io::Read;
+
+/// The largest `index.json` that is read, in bytes.
+const INDEX_LIMIT: u64 = 64 << 20;
+
+impl Store {
+    /// Reads `index.json`.
+    pub fn index(&self) -> Result<Index> {
+        let path = self.path("index.json");
+        let mut bytes = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(INDEX_LIMIT).read_to_end(&mut bytes));
+        read.doing(|| format!("reading {}", path.display()))?;
+        json::read(&bytes, &path.display().to_string())
+    }
+
+    /// Changes `index.json` with no other program of ours changing it meanwhile.
+    pub fn change_index<T>(&self, change: impl FnOnce(&mut Index) -> Result<T>) -> Result<T> {
+        // `oci-layout` is never replaced, so its lock serves for `index.json`, which always is.
+        let layout = File::open(self.path("oci-layout")).doing(|| "opening oci-layout".into())?;
+        flock(&layout, FlockOperation::LockExclusive).doing(|| "locking oci-layout".into())?;
+        let mut index = self.index()?;
+        let before = index.clone();
+        let outcome = change(&mut index)?;
+        if index != before {
+            self.replace("index.json", &json::write(&index)?)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Makes `name` refer to `manifest`, and to nothing else. Everything the manifest needs must be here already.
+    pub fn set_reference(&self, name: &str, manifest: &Descriptor) -> Result<()> {
+        self.change_index(|index| {
+            let mut entry = manifest.clone();
+            entry.annotations.get_or_insert_default().insert(REF_NAME.to_owned(), name.to_owned());
+            match index.manifests.iter().position(|entry| entry.ref_name() == Some(name)) {
+                Some(place) => index.manifests[place] = entry,
+                None => index.manifests.push(entry),
+            }
+            Ok(())
+        })
+    }
+
+    /// Does any entry name this manifest?
+    pub fn is_referenced(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.index()?.manifests.iter().any(|entry| entry.digest == *digest))
+    }
+}

@@ -1,0 +1,24 @@
+//! Every format that crate keeps on disk: the OCI image layout, references, digests, unpacked layers and bundles.
+//!
+//! The store is a directory (see [`Store`]) that is itself a valid OCI image layout (image-spec, `image-layout.md`).
+//! Programs that only read images or bundles link this library without its `unpack` feature.
+
+pub mod blob;
+pub mod container;
+pub mod digest;
+pub mod error;
+pub mod image;
+pub mod index;
+pub mod json;
+pub mod oci;
+pub mod platform;
+pub mod reference;
+pub mod root;
+pub mod spec;
+
+pub use container::Container;
+pub use digest::{Digest, Hasher};
+pub use error::{Error, Result};
+pub use platform::Platform;
+pub use reference::Reference;
+pub use root::Store;

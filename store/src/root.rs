@@ -1,0 +1,199 @@
+//! The store's directory: where it is, what is in it, and the lock that keeps collecting apart from using.
+
+use crate::error::{Doing, Error, Result};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// What `oci-layout` holds (image-spec, `image-layout.md#oci-layout-file`).
+const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// An open store. While it lives, nothing in the store is collected.
+///
+/// | path | what |
+/// | --- | --- |
+/// | `oci-layout`, `index.json`, `blobs/ALGORITHM/HEX` | an OCI image layout |
+/// | `layers/DIFFID-HEX/` | one unpacked layer, an overlay lowerdir |
+/// | `containers/ID/` | one container, an OCI bundle; `containers/NAME` is a link to its id |
+/// | `ingest/` | what is not complete yet, and what is being removed: never read by another program |
+/// | `lock` | held shared to use the store, exclusively to collect |
+pub struct Store {
+    root: PathBuf,
+    lock: File,
+}
+
+impl Store {
+    /// The store's path: `$CRATE_ROOT`, else `/var/lib/crate` for root, else `$XDG_DATA_HOME/crate`.
+    pub fn default_path() -> Result<PathBuf> {
+        if let Some(path) = variable("CRATE_ROOT") {
+            return absolute(path);
+        }
+        if rustix::process::geteuid().is_root() {
+            return Ok("/var/lib/crate".into());
+        }
+        let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
+        data.or_else(|| Some(variable("HOME")?.join(".local/share")))
+            .map(|path| path.join("crate"))
+            .ok_or_else(|| Error::Failed("finding the store: none of CRATE_ROOT, XDG_DATA_HOME and HOME is set".into()))
+    }
+
+    /// Opens the store at its default path, making it first where it is missing.
+    pub fn open() -> Result<Self> {
+        Self::open_at(&Self::default_path()?)
+    }
+
+    /// Opens the store at `root`, making it first where it is missing.
+    pub fn open_at(root: &Path) -> Result<Self> {
+        let layout = root.join("oci-layout");
+        if !layout.exists() {
+            make(root, &layout)?;
+        }
+        let mut text = String::new();
+        let opened = File::open(&layout).and_then(|file| file.take(4096).read_to_string(&mut text));
+        opened.doing(|| format!("reading {}", layout.display()))?;
+        if !text.contains("\"1.0.") {
+            return Err(Error::Failed(format!("{} is of a version that this program does not know", layout.display())));
+        }
+        let lock = open_lock(root)?;
+        flock(&lock, FlockOperation::LockShared).doing(|| format!("locking {}", root.display()))?;
+        Ok(Self { root: root.to_owned(), lock })
+    }
+
+    /// The store's own path.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A path within the store.
+    pub fn path(&self, within: impl AsRef<Path>) -> PathBuf {
+        self.root.join(within)
+    }
+
+    /// Waits until no other program uses the store, and keeps it so for as long as this `Store` lives.
+    pub fn lock_exclusively(&self) -> Result<()> {
+        flock(&self.lock, FlockOperation::LockExclusive).doing(|| format!("locking {}", self.root.display()))
+    }
+
+    /// A new name in `ingest/` that no other running program uses.
+    pub fn ingest_path(&self, what: &str) -> Result<PathBuf> {
+        Ok(self.path("ingest").join(format!("{what}.{}", random_hex(8)?)))
+    }
+
+    /// Replaces the file `within` the store by `bytes`, so that a crash leaves the old file or the new one.
+    pub fn replace(&self, within: &str, bytes: &[u8]) -> Result<()> {
+        let target = self.path(within);
+        let beside = self.ingest_path("file")?;
+        let written = write_synced(&beside, bytes).and_then(|()| fs::rename(&beside, &target));
+        if written.is_err() {
+            let _ = fs::remove_file(&beside); // What matters is the error that came first.
+        }
+        written.doing(|| format!("writing {}", target.display()))?;
+        sync_dir(target.parent().unwrap_or(&self.root))
+    }
+}
+
+/// Random bytes as `2 * bytes` hexadecimal digits: container ids and names beside.
+pub fn random_hex(bytes: usize) -> Result<String> {
+    let mut buffer = vec![0; bytes];
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut buffer));
+    read.doing(|| "reading /dev/urandom".into())?;
+    Ok(buffer.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Makes what was renamed or made in a directory survive a power cut.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    File::open(path).and_then(|dir| dir.sync_all()).doing(|| format!("syncing {}", path.display()))
+}
+
+/// Makes a directory of mode `mode`, whatever the umask; one that is there already is left alone.
+pub fn make_dir(path: &Path, mode: u32) -> Result<()> {
+    match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        other => other
+            .and_then(|()| fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)))
+            .doing(|| format!("making {}", path.display())),
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes a store; two programs may do so at once.
+fn make(root: &Path, layout: &Path) -> Result<()> {
+    fs::create_dir_all(root).doing(|| format!("making {}", root.display()))?;
+    let foreign = |entry: std::io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| !is_ours(&entry.file_name().to_string_lossy()))
+    };
+    if fs::read_dir(root).doing(|| format!("reading {}", root.display()))?.any(foreign) {
+        return Err(Error::Failed(format!("{} is neither a store nor empty", root.display())));
+    }
+    let lock = open_lock(root)?;
+    flock(&lock, FlockOperation::LockExclusive).doing(|| format!("locking {}", root.display()))?;
+    if layout.exists() {
+        return Ok(());
+    }
+    fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .doing(|| format!("closing {} to others", root.display()))?;
+    for (name, mode) in [("blobs", 0o755), ("blobs/sha256", 0o755), ("layers", 0o700), ("containers", 0o700), ("ingest", 0o700)] {
+        make_dir(&root.join(name), mode)?;
+    }
+    let index = root.join("index.json");
+    let made = fs::write(&index, r#"{"schemaVersion":2,"manifests":[]}"#)
+        .and_then(|()| fs::write(root.join("ingest/oci-layout"), LAYOUT))
+        .and_then(|()| File::open(&index)?.sync_all())
+        .and_then(|()| File::open(root.join("ingest/oci-layout"))?.sync_all())
+        .and_then(|()| fs::rename(root.join("ingest/oci-layout"), layout));
+    made.doing(|| format!("making {}", root.display()))?;
+    sync_dir(root)
+}
+
+/// Is this the name of something that an unfinished [`make`] can leave?
+fn is_ours(name: &str) -> bool {
+    matches!(name, "blobs" | "layers" | "containers" | "ingest" | "lock" | "index.json" | "oci-layout" | "run")
+}
+
+fn open_lock(root: &Path) -> Result<File> {
+    let path = root.join("lock");
+    let made = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    // A store on a read-only file system can still be used: its lock only needs to be open.
+    let opened = made.or_else(|error| if error.kind() == ErrorKind::ReadOnlyFilesystem { File::open(&path) } else { Err(error) });
+    opened.doing(|| format!("opening {}", path.display()))
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+fn absolute(path: PathBuf) -> Result<PathBuf> {
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    std::env::current_dir().map(|here| here.join(path)).doing(|| "finding the working directory".into())
+}
+
+/// The directory of what runs: `$CRATE_RUN`, else `/run/crate` for root, else `$XDG_RUNTIME_DIR/crate`, else
+/// `run` within the store. It is made with mode 0700; one that belongs to somebody else is refused.
+pub fn run_dir(store: &Path) -> Result<PathBuf> {
+    let euid = rustix::process::geteuid();
+    let runtime = || variable("XDG_RUNTIME_DIR").filter(|dir| owned(dir, euid.as_raw()));
+    let path = match variable("CRATE_RUN") {
+        Some(path) => absolute(path)?,
+        None if euid.is_root() => "/run/crate".into(),
+        None => runtime().map_or_else(|| store.join("run"), |dir| dir.join("crate")),
+    };
+    fs::create_dir_all(path.parent().unwrap_or(&path)).doing(|| format!("making {}", path.display()))?;
+    make_dir(&path, 0o700)?;
+    if owned(&path, euid.as_raw()) {
+        return Ok(path);
+    }
+    Err(Error::Failed(format!("{} belongs to another user\nhint: set CRATE_RUN to a directory of your own", path.display())))
+}
+
+fn owned(path: &Path, uid: u32) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == uid)
+}
