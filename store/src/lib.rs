@@ -15,6 +15,7 @@ pub mod platform;
 pub mod reference;
 pub mod root;
 pub mod spec;
+pub mod tree;
 
 pub use container::Container;
 pub use digest::{Digest, Hasher};
