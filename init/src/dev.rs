@@ -1,0 +1,68 @@
+//! `/dev`: the devices and links that the runtime-spec lists (`config-linux.md#default-devices`).
+
+use crate::error::{Doing, Error, Result};
+use crate::root::{Kind, Root};
+use crate::sys::{self, Errno, Fd};
+use core::ffi::CStr;
+
+/// The default devices: name, path on the host, major and minor number.
+const DEVICES: [(&CStr, &CStr, u32, u32); 6] = [
+    (c"null", c"/dev/null", 1, 3),
+    (c"zero", c"/dev/zero", 1, 5),
+    (c"full", c"/dev/full", 1, 7),
+    (c"random", c"/dev/random", 1, 8),
+    (c"urandom", c"/dev/urandom", 1, 9),
+    (c"tty", c"/dev/tty", 5, 0),
+];
+
+const LINKS: [(&CStr, &CStr); 6] = [
+    (c"/proc/self/fd", c"fd"),
+    (c"/proc/self/fd/0", c"stdin"),
+    (c"/proc/self/fd/1", c"stdout"),
+    (c"/proc/self/fd/2", c"stderr"),
+    (c"/proc/kcore", c"core"),
+    (c"pts/ptmx", c"ptmx"),
+];
+
+/// Fills the container's `/dev`, which must be a fresh filesystem.
+pub fn fill(root: &Root) -> Result<()> {
+    let dev = root.place(c"/dev", Kind::Directory, sys::NO_SYMLINKS)?;
+    let mut made = true;
+    for (name, host, major, minor) in DEVICES {
+        let number = libc::makedev(major, minor);
+        // Only the initial user namespace may make devices; elsewhere the host's own are bound.
+        made = made
+            && match sys::mknodat(&dev, name, 0o666, number) {
+                Err(Errno::PERM) => false,
+                other => other.map(|()| true).doing("making /dev/", name)?,
+            };
+        if !made {
+            let device = host_device(host, number)?;
+            let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY;
+            let place = sys::openat(&dev, name, flags, 0o666).doing("making /dev/", name)?;
+            sys::move_mount(&device, &place).doing("binding /dev/", name)?;
+        }
+    }
+    for (target, name) in LINKS {
+        sys::symlinkat(target, &dev, name).doing("linking /dev/", name)?;
+    }
+    Ok(())
+}
+
+/// The host's null device as a mount that is attached nowhere yet.
+pub fn null() -> Result<Fd> {
+    host_device(c"/dev/null", libc::makedev(1, 3))
+}
+
+fn host_device(path: &CStr, number: u64) -> Result<Fd> {
+    let device = sys::open_tree(None, path, false).doing("taking ", path)?;
+    let stat = sys::stat(&device).doing("taking ", path)?;
+    if stat.mode & libc::S_IFMT != libc::S_IFCHR || stat.rdev != number {
+        return Err(Error::new(&[
+            "the host's ",
+            &path.to_string_lossy(),
+            " is not that device",
+        ]));
+    }
+    Ok(device)
+}

@@ -1,0 +1,39 @@
+//! What went wrong, as one line and an exit code.
+
+use crate::sys::Errno;
+use alloc::string::String;
+use core::ffi::CStr;
+
+/// An error on its way to whoever started the container.
+#[derive(Debug)]
+pub struct Error {
+    /// 125: crate failed; 126: the program cannot be executed; 127: it was not found.
+    pub code: u8,
+    /// One line.
+    pub text: String,
+}
+
+/// A result of a step.
+pub type Result<T> = core::result::Result<T, Error>;
+
+impl Error {
+    /// crate's own failure, exit code 125.
+    pub fn new(parts: &[&str]) -> Self {
+        Self {
+            code: 125,
+            text: parts.concat(),
+        }
+    }
+}
+
+/// Says what was being done when the system refused.
+pub trait Doing<T> {
+    /// `doing` and `object` make a phrase such as `mounting proc on ` and `/proc`.
+    fn doing(self, doing: &str, object: &CStr) -> Result<T>;
+}
+
+impl<T> Doing<T> for core::result::Result<T, Errno> {
+    fn doing(self, doing: &str, object: &CStr) -> Result<T> {
+        self.map_err(|errno| Error::new(&[doing, &String::from_utf8_lossy(object.to_bytes()), ": ", errno.text()]))
+    }
+}

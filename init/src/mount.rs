@@ -1,0 +1,160 @@
+//! Mounts: the root filesystem, and everything on top of it. Targets are descriptors inside the root, never paths.
+
+use crate::error::{Doing, Error, Result};
+use crate::options::{self, Options};
+use crate::root::{Kind, Root};
+use crate::sys::{self, Errno, Fd};
+use alloc::ffi::CString;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+/// Mounts an overlay of `lower` (the top first), `upper` and `work` on the directory `target`.
+///
+/// Every directory is named by the number of an open descriptor, below `/proc/self/fd`: hundreds of layers fit the
+/// one page of options that mount(2) takes, and the mount table of the container tells no path of the host.
+pub fn overlay(lower: &[&CStr], upper: &CStr, work: &CStr, target: &CStr, more: &CStr) -> Result<Root> {
+    let open = |path: &CStr| sys::open(path, libc::O_PATH | libc::O_DIRECTORY).doing("opening ", path);
+    let lower = lower.iter().map(|path| open(path)).collect::<Result<Vec<Fd>>>()?;
+    let (upper, work, place) = (open(upper)?, open(work)?, open(target)?);
+    let name = |fd: &Fd| fd.raw().to_string();
+    let list = lower.iter().map(name).collect::<Vec<String>>().join(":");
+    let mut text = [
+        "userxattr,lowerdir=",
+        &list,
+        ",upperdir=",
+        &name(&upper),
+        ",workdir=",
+        &name(&work),
+    ]
+    .concat();
+    if !more.is_empty() {
+        text.push(',');
+        text.push_str(&more.to_string_lossy());
+    }
+    let text = CString::new(text).unwrap_or_default();
+    let place = CString::new(name(&place)).unwrap_or_default();
+    sys::chdir(c"/proc/self/fd").doing("entering ", c"/proc/self/fd")?;
+    sys::mount_overlay(&place, &text).doing("mounting the overlay on ", target)?;
+    sys::chdir(c"/").doing("entering ", c"/")?;
+    Root::open(target)
+}
+
+/// Makes the directory `path` itself the root filesystem, by a bind mount.
+pub fn plain(path: &CStr) -> Result<Root> {
+    let place = Root::open(path)?;
+    let copy = sys::open_tree(Some(&place.dir), c"", true).doing("taking a mount of ", path)?;
+    sys::move_mount(&copy, &place.dir).doing("mounting ", path)?;
+    Ok(Root { dir: copy })
+}
+
+/// Mounts a filesystem of type `kind`, or binds `source` where that is `bind`, on `target`.
+pub fn mount(root: &Root, kind: &CStr, source: &CStr, target: &CStr, text: &CStr) -> Result<()> {
+    let options = options::parse(text);
+    if kind == c"bind" || kind == c"none" {
+        return bind(root, source, target, &options);
+    }
+    // The kernel's own filesystems must lie where they seem to: no link of the image decides it.
+    let place = root.place(target, Kind::Directory, sys::NO_SYMLINKS)?;
+    let fresh = match make(kind, source, &options) {
+        // A kernel may be built without message queues: nothing that runs there asks for them.
+        Err(Errno::NODEV) if kind == c"mqueue" => return Ok(()),
+        other => other.doing(&["mounting ", &kind.to_string_lossy(), " on "].concat(), target)?,
+    };
+    sys::move_mount(&fresh, &place).doing("mounting on ", target)
+}
+
+fn make(kind: &CStr, source: &CStr, options: &Options) -> core::result::Result<Fd, Errno> {
+    let fs = sys::fsopen(kind)?;
+    if !source.is_empty() {
+        sys::fsconfig(&fs, c"source", Some(source))?;
+    }
+    for (key, value) in &options.data {
+        sys::fsconfig(&fs, key, value.as_deref())?;
+    }
+    sys::fsmount(&fs, options.set)
+}
+
+fn bind(root: &Root, source: &CStr, target: &CStr, options: &Options) -> Result<()> {
+    if let Some((key, _)) = options.data.first() {
+        return Err(Error::new(&[
+            "binding ",
+            &source.to_string_lossy(),
+            ": unknown option ",
+            &key.to_string_lossy(),
+        ]));
+    }
+    let copy = sys::open_tree(None, source, options.recursive).doing("binding ", source)?;
+    let stat = sys::stat(&copy).doing("binding ", source)?;
+    let kind = if stat.mode & libc::S_IFMT == libc::S_IFDIR {
+        Kind::Directory
+    } else {
+        Kind::File
+    };
+    let place = root.place(target, kind, 0)?;
+    sys::mount_setattr(&copy, options.recursive, options.set, options.clear, libc::MS_PRIVATE)
+        .doing("restricting the bind mount of ", source)?;
+    sys::move_mount(&copy, &place).doing("binding on ", target)
+}
+
+/// Makes the root filesystem's own mount read-only; what is mounted on it stays as it is.
+pub fn read_only_root(root: &Root) -> Result<()> {
+    sys::mount_setattr(&root.dir, false, options::READ_ONLY, 0, 0).doing("making the root read-only: ", c"/")
+}
+
+/// Mounts a directory of the root filesystem on itself, so that it stays writable when the root does not.
+pub fn keep_writable(root: &Root, path: &CStr) -> Result<()> {
+    let place = root.place(path, Kind::Directory, 0)?;
+    let copy = sys::open_tree(Some(&place), c"", true).doing("binding ", path)?;
+    sys::move_mount(&copy, &place).doing("binding on ", path)
+}
+
+/// Makes `path` read-only, if it is there, by a bind mount on itself.
+pub fn read_only_path(root: &Root, path: &CStr) -> Result<()> {
+    let Some(place) = existing(root, path)? else {
+        return Ok(());
+    };
+    let copy = sys::open_tree(Some(&place), c"", true).doing("binding ", path)?;
+    sys::mount_setattr(&copy, true, options::READ_ONLY, 0, libc::MS_PRIVATE).doing("making read-only: ", path)?;
+    sys::move_mount(&copy, &place).doing("binding on ", path)
+}
+
+/// Hides `path`, if it is there: a directory under an empty read-only one, anything else under the null device.
+pub fn mask(root: &Root, path: &CStr, null: &Fd) -> Result<()> {
+    let Some(place) = existing(root, path)? else {
+        return Ok(());
+    };
+    let stat = sys::stat(&place).doing("masking ", path)?;
+    let cover = if stat.mode & libc::S_IFMT == libc::S_IFDIR {
+        make(
+            c"tmpfs",
+            c"tmpfs",
+            &options::parse(c"ro,nosuid,nodev,noexec,size=0,nr_inodes=1"),
+        )
+    } else {
+        sys::open_tree(Some(null), c"", false)
+    };
+    sys::move_mount(&cover.doing("masking ", path)?, &place).doing("masking ", path)
+}
+
+fn existing(root: &Root, path: &CStr) -> Result<Option<Fd>> {
+    match sys::open_in_root(&root.dir, path, libc::O_PATH, sys::NO_SYMLINKS) {
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        other => other.map(Some).doing("opening ", path),
+    }
+}
+
+/// Makes the root filesystem the root of this mount namespace, and lets go of the host's.
+pub fn pivot(root: &Root) -> Result<()> {
+    sys::fchdir(&root.dir).doing("entering the root filesystem ", c"/")?;
+    match sys::pivot_root() {
+        Ok(()) => sys::detach_here().doing("letting go of the host's ", c"/")?,
+        // The first root filesystem of an initramfs has no parent that could be pivoted to: cover it.
+        Err(Errno::INVAL) => {
+            sys::move_over_root().doing("covering ", c"/")?;
+            sys::chroot_here().doing("changing root to ", c"/")?;
+        }
+        Err(errno) => return Err(errno).doing("pivoting to ", c"/"),
+    }
+    sys::chdir(c"/").doing("entering ", c"/")
+}

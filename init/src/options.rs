@@ -1,0 +1,89 @@
+//! Options of mount(8), sorted into what the kernel's calls take.
+
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+const RDONLY: u64 = 1;
+const NOSUID: u64 = 2;
+const NODEV: u64 = 4;
+const NOEXEC: u64 = 8;
+const ATIME: u64 = 0x70;
+const NOATIME: u64 = 0x10;
+const STRICTATIME: u64 = 0x20;
+const NODIRATIME: u64 = 0x80;
+
+/// Read-only (mount_setattr(2)).
+pub const READ_ONLY: u64 = RDONLY;
+
+/// The options of one mount.
+#[derive(Debug, Default, PartialEq)]
+pub struct Options {
+    /// Attributes to set (`MOUNT_ATTR_*`, mount_setattr(2)).
+    pub set: u64,
+    /// Attributes to clear.
+    pub clear: u64,
+    /// `rbind`: take the mounts below along.
+    pub recursive: bool,
+    /// What the filesystem itself takes: a key, and a value unless it is a flag.
+    pub data: Vec<(CString, Option<CString>)>,
+}
+
+/// Sorts `nosuid,mode=755,…`. Propagation words are accepted as far as they say what is done anyway: all mounts
+/// are private.
+pub fn parse(text: &CStr) -> Options {
+    let mut options = Options::default();
+    for word in text
+        .to_bytes()
+        .split(|byte| *byte == b',')
+        .filter(|word| !word.is_empty())
+    {
+        let (set, clear) = match word {
+            b"ro" => (RDONLY, 0),
+            b"nosuid" => (NOSUID, 0),
+            b"nodev" => (NODEV, 0),
+            b"noexec" => (NOEXEC, 0),
+            b"noatime" => (NOATIME, ATIME),
+            b"strictatime" => (STRICTATIME, ATIME),
+            b"relatime" => (0, ATIME),
+            b"nodiratime" => (NODIRATIME, 0),
+            b"rw" | b"suid" | b"dev" | b"exec" | b"bind" | b"private" | b"rprivate" => (0, 0),
+            b"rbind" => {
+                options.recursive = true;
+                (0, 0)
+            }
+            other => {
+                options.data.push(key_value(other));
+                (0, 0)
+            }
+        };
+        options.set |= set;
+        options.clear |= clear;
+    }
+    options
+}
+
+fn key_value(word: &[u8]) -> (CString, Option<CString>) {
+    // A piece of a NUL-terminated string holds no NUL.
+    let string = |bytes: &[u8]| CString::new(bytes).unwrap_or_default();
+    match word.iter().position(|byte| *byte == b'=') {
+        Some(place) => (string(&word[..place]), Some(string(&word[place + 1..]))),
+        None => (string(word), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sorts_attributes_from_data() {
+        let options = parse(c"nosuid,strictatime,mode=755,rbind,newinstance,ro");
+        assert_eq!(options.set, NOSUID | STRICTATIME | RDONLY);
+        assert_eq!(options.clear, ATIME);
+        assert!(options.recursive);
+        let data = [(c"mode".into(), Some(c"755".into())), (c"newinstance".into(), None)];
+        assert_eq!(options.data, data);
+        assert_eq!(parse(c""), Options::default());
+    }
+}

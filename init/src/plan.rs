@@ -1,0 +1,179 @@
+//! The plan: options that are carried out one after the other, and the program at their end.
+
+use crate::capability;
+use crate::error::{Doing, Error, Result};
+use crate::identity::{self, Identity};
+use crate::program::{self, Capabilities};
+use crate::root::Root;
+use crate::{dev, mount, sys};
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::convert::Infallible;
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicI32, Ordering};
+
+/// The largest plan, in bytes: more than execve(2) takes of arguments and environment.
+const LIMIT: usize = 8 << 20;
+
+/// Where the one error line goes; standard error unless the plan says otherwise.
+static ERROR_FD: AtomicI32 = AtomicI32::new(2);
+
+/// Reads the whole plan. `--plan FD` as the only option stands for the NUL-terminated options in that file.
+pub fn read(arguments: Vec<&'static CStr>) -> Result<Vec<&'static CStr>> {
+    let [option, fd] = arguments[..] else {
+        return Ok(arguments);
+    };
+    if option != c"--plan" {
+        return Ok(arguments);
+    }
+    let fd = sys::adopt(number(fd)?);
+    let bytes = Vec::leak(sys::read(&fd, LIMIT).doing("reading ", c"the plan")?);
+    let strings = bytes.split_inclusive(|byte| *byte == 0).map(CStr::from_bytes_with_nul);
+    strings
+        .collect::<core::result::Result<_, _>>()
+        .map_err(|_| Error::new(&["the plan ends within an option"]))
+}
+
+/// What the options have said so far.
+#[derive(Default)]
+struct State {
+    root: Option<Root>,
+    lower: Vec<&'static CStr>,
+    environment: Vec<&'static CStr>,
+    user: Option<Identity>,
+    capabilities: Option<Capabilities>,
+    no_new_privs: bool,
+}
+
+/// Carries the plan out; comes back only with what went wrong.
+pub fn carry_out(plan: Vec<&'static CStr>) -> Result<Infallible> {
+    let mut state = State::default();
+    let mut words = plan.into_iter();
+    sys::umask(0);
+    while let Some(option) = words.next() {
+        if option == c"--" {
+            return state.start(&words.collect::<Vec<_>>());
+        }
+        state.step(option, &mut || {
+            words.next().ok_or_else(|| said(option, ": a value is missing"))
+        })?;
+    }
+    Err(Error::new(&["the plan names no program"]))
+}
+
+impl State {
+    fn step(&mut self, option: &CStr, next: &mut dyn FnMut() -> Result<&'static CStr>) -> Result<()> {
+        match option.to_bytes() {
+            b"--error-fd" => ERROR_FD.store(number(next()?)?, Ordering::Relaxed),
+            b"--private" => sys::make_private().doing("making mounts private: ", c"/")?,
+            b"--hostname" => {
+                let name = next()?;
+                sys::sethostname(name).doing("setting the host name to ", name)?;
+            }
+            b"--loopback" => sys::loopback_up().doing("bringing up ", c"lo")?,
+            b"--lower" => self.lower.push(next()?),
+            b"--overlay" => self.root = Some(mount::overlay(&self.lower, next()?, next()?, next()?, next()?)?),
+            b"--root" => self.root = Some(mount::plain(next()?)?),
+            b"--env" => self.environment.push(next()?),
+            b"--no-new-privs" => self.no_new_privs = true,
+            b"--bounding" => self.sets().bounding = capability::mask(next()?)?,
+            b"--effective" => self.sets().effective = capability::mask(next()?)?,
+            b"--permitted" => self.sets().permitted = capability::mask(next()?)?,
+            b"--inheritable" => self.sets().inheritable = capability::mask(next()?)?,
+            b"--ambient" => self.sets().ambient = capability::mask(next()?)?,
+            _ => return self.step_in_root(option, next),
+        }
+        Ok(())
+    }
+
+    /// The options that need the root filesystem.
+    fn step_in_root(&mut self, option: &CStr, next: &mut dyn FnMut() -> Result<&'static CStr>) -> Result<()> {
+        let root = self
+            .root
+            .as_ref()
+            .ok_or_else(|| said(option, ": unknown, or before --overlay and --root"))?;
+        match option.to_bytes() {
+            b"--mount" => mount::mount(root, next()?, next()?, next()?, next()?),
+            b"--devices" => dev::fill(root),
+            b"--mask" => mount::mask(root, next()?, &dev::null()?),
+            b"--read-only-path" => mount::read_only_path(root, next()?),
+            b"--keep-writable" => mount::keep_writable(root, next()?),
+            b"--read-only" => mount::read_only_root(root),
+            b"--pivot" => mount::pivot(root),
+            b"--cwd" => program::enter(root, next()?),
+            b"--user" => {
+                let spec = next()?.to_str().map_err(|_| said(option, ": not in UTF-8"))?;
+                self.user = Some(identity::resolve(
+                    spec,
+                    &root.read(c"etc/passwd")?,
+                    &root.read(c"etc/group")?,
+                )?);
+                Ok(())
+            }
+            b"--group" => {
+                let user = self.user.as_mut().ok_or_else(|| said(option, ": before --user"))?;
+                user.groups.push(number(next()?)?.cast_unsigned());
+                Ok(())
+            }
+            _ => Err(said(option, ": no such option")),
+        }
+    }
+
+    fn sets(&mut self) -> &mut Capabilities {
+        self.capabilities.get_or_insert_default()
+    }
+
+    /// Becomes the program.
+    fn start(mut self, arguments: &[&CStr]) -> Result<Infallible> {
+        let user = self.user.unwrap_or(Identity {
+            uid: 0,
+            gid: 0,
+            groups: Vec::new(),
+            home: None,
+        });
+        let home = user.home.as_deref().unwrap_or("/");
+        if !self
+            .environment
+            .iter()
+            .any(|entry| entry.to_bytes().starts_with(b"HOME="))
+        {
+            let home = CString::new([b"HOME=", home.as_bytes()].concat()).unwrap_or_default();
+            self.environment.push(Box::leak(home.into_boxed_c_str()));
+        }
+        sys::close_on_exec().doing("closing ", c"descriptors")?;
+        sys::umask(0o022);
+        sys::setsid();
+        sys::reset_signals();
+        program::confine(&user, self.capabilities.as_ref(), self.no_new_privs)?;
+        // A change of identity clears it, hence so late: if the supervisor is killed, so is the container.
+        sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0).doing("setting ", c"the parent-death signal")?;
+        program::execute(arguments, &self.environment)
+    }
+}
+
+/// Tells the one error line to whoever waits for it, and ends.
+///
+/// A supervisor gets the exit code as one byte and then the text; a terminal gets the text after the program's name.
+pub fn fail(error: &Error) -> ! {
+    match ERROR_FD.load(Ordering::Relaxed) {
+        2 => sys::write(2, &[b"crate-init: ", error.text.as_bytes(), b"\n"].concat()),
+        fd => sys::write(fd, &[&[error.code], error.text.as_bytes()].concat()),
+    }
+    sys::exit(error.code)
+}
+
+fn number(text: &CStr) -> Result<i32> {
+    let parsed = text
+        .to_str()
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .filter(|number| *number >= 0);
+    parsed.ok_or_else(|| Error::new(&["not a number: ", &text.to_string_lossy()]))
+}
+
+fn said(option: &CStr, what: &str) -> Error {
+    let name: Cow<str> = option.to_string_lossy();
+    Error::new(&[&name, what])
+}

@@ -1,0 +1,141 @@
+//! The last step: identity, confinement, and the program itself.
+
+use crate::capability;
+use crate::error::{Doing, Error, Result};
+use crate::identity::Identity;
+use crate::root::{Kind, Root};
+use crate::sys::{self, Errno};
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::convert::Infallible;
+use core::ffi::CStr;
+
+/// The five capability sets, as masks.
+#[derive(Default)]
+pub struct Capabilities {
+    /// The most that any program inside can gain.
+    pub bounding: u64,
+    /// In force.
+    pub effective: u64,
+    /// Allowed to be in force.
+    pub permitted: u64,
+    /// Kept through execve by files that ask for them.
+    pub inheritable: u64,
+    /// Kept through execve.
+    pub ambient: u64,
+}
+
+/// Enters the directory that the program starts in, making it where it is missing.
+pub fn enter(root: &Root, path: &CStr) -> Result<()> {
+    root.place(path, Kind::Directory, 0)?;
+    sys::chdir(path).doing("entering ", path)?;
+    if sys::cwd_is_inside() {
+        return Ok(());
+    }
+    Err(Error::new(&[
+        "the working directory ",
+        &path.to_string_lossy(),
+        " lies outside of the container",
+    ]))
+}
+
+/// Becomes `identity`, with `capabilities` where they are given, and without a way to gain more if so asked.
+pub fn confine(identity: &Identity, capabilities: Option<&Capabilities>, no_new_privs: bool) -> Result<()> {
+    if let Some(sets) = capabilities {
+        for number in 0..capability::COUNT as u64 {
+            if sets.bounding >> number & 1 == 0 {
+                match sys::prctl(libc::PR_CAPBSET_DROP, number, 0) {
+                    Err(Errno::INVAL) => {} // This kernel does not know so many.
+                    other => other.doing("dropping ", c"capabilities")?,
+                }
+            }
+        }
+        sys::prctl(libc::PR_SET_KEEPCAPS, 1, 0).doing("keeping ", c"capabilities")?;
+    }
+    become_user(identity)?;
+    if let Some(sets) = capabilities {
+        sys::capset(sets.effective, sets.permitted, sets.inheritable).doing("setting ", c"capabilities")?;
+        for number in (0..64).filter(|number| sets.ambient >> number & 1 == 1) {
+            sys::prctl(libc::PR_CAP_AMBIENT, 2, number).doing("raising ambient ", c"capabilities")?;
+        }
+    }
+    if no_new_privs {
+        sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).doing("setting ", c"no_new_privs")?;
+    }
+    Ok(())
+}
+
+fn become_user(identity: &Identity) -> Result<()> {
+    match sys::setgroups(&identity.groups) {
+        // Where only one id is mapped the kernel denies it (user_namespaces(7)): there are no other groups then.
+        Err(Errno::PERM) if identity.groups.is_empty() => {}
+        other => other.doing("setting supplementary ", c"groups")?,
+    }
+    let mapped = |result: core::result::Result<(), Errno>, what: &str, id: u32| match result {
+        Err(Errno::INVAL) => {
+            let id = alloc::format!("{what} {id} is not mapped into this container");
+            Err(Error::new(&[
+                &id,
+                "\nhint: ids other than root's need a range in /etc/subuid and /etc/subgid",
+            ]))
+        }
+        other => other.doing("becoming ", c"the user"),
+    };
+    mapped(sys::setgid(identity.gid), "group", identity.gid)?;
+    mapped(sys::setuid(identity.uid), "user", identity.uid)
+}
+
+/// Replaces this process by the program, found along the `PATH` of its own environment if its name has no slash.
+pub fn execute(arguments: &[&CStr], environment: &[&CStr]) -> Result<Infallible> {
+    let Some(name) = arguments.first() else {
+        return Err(Error::new(&["no program is given"]));
+    };
+    let path = environment
+        .iter()
+        .find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
+    let places = candidates(
+        name,
+        path.unwrap_or(b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    );
+    let mut refusal = Errno::NOENT;
+    for place in &places {
+        match sys::execve(place, arguments, environment) {
+            Errno::NOENT | Errno::NOTDIR => {}
+            // What may not be executed here may be found further on, as a shell does it.
+            Errno::ACCES => refusal = Errno::ACCES,
+            errno => {
+                refusal = errno;
+                break;
+            }
+        }
+    }
+    let found = name.to_bytes().contains(&b'/') || refusal != Errno::NOENT;
+    let reason = if found { refusal.text() } else { "not found in PATH" };
+    let code = if refusal == Errno::NOENT { 127 } else { 126 };
+    Err(Error {
+        code,
+        ..Error::new(&["executing ", &name.to_string_lossy(), ": ", reason])
+    })
+}
+
+fn candidates(name: &CStr, path: &[u8]) -> Vec<CString> {
+    let bytes = name.to_bytes();
+    if bytes.contains(&b'/') || bytes.is_empty() {
+        return Vec::from([name.into()]);
+    }
+    let join = |dir: &[u8]| CString::new([if dir.is_empty() { b"." } else { dir }, b"/", bytes].concat()).ok();
+    path.split(|byte| *byte == b':').filter_map(join).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn searches_path_only_for_bare_names() {
+        let found = |name: &CStr| candidates(name, b"/a::/b");
+        assert_eq!(found(c"x"), [c"/a/x".into(), c"./x".into(), CString::from(c"/b/x")]);
+        assert_eq!(found(c"./x"), [CString::from(c"./x")]);
+        assert_eq!(found(c""), [CString::from(c"")]);
+    }
+}

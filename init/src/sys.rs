@@ -1,0 +1,452 @@
+//! The system calls, one wrapper each: the only place of this program where code is unsafe.
+#![allow(unsafe_code)]
+
+use alloc::vec::Vec;
+use core::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
+use core::ptr;
+
+/// An error number (errno(3)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Errno(pub c_int);
+
+impl Errno {
+    /// No such file or directory.
+    pub const NOENT: Self = Self(libc::ENOENT);
+    /// Permission denied.
+    pub const ACCES: Self = Self(libc::EACCES);
+    /// Operation not permitted.
+    pub const PERM: Self = Self(libc::EPERM);
+    /// Not a directory.
+    pub const NOTDIR: Self = Self(libc::ENOTDIR);
+    /// Invalid argument.
+    pub const INVAL: Self = Self(libc::EINVAL);
+    /// The kernel does not have it.
+    pub const NODEV: Self = Self(libc::ENODEV);
+
+    /// The error in words (strerror(3)).
+    pub fn text(self) -> &'static str {
+        // SAFETY: musl's strerror returns a pointer to a constant string.
+        unsafe { CStr::from_ptr(libc::strerror(self.0)) }
+            .to_str()
+            .unwrap_or("unknown error")
+    }
+}
+
+type Result<T> = core::result::Result<T, Errno>;
+
+fn check(value: c_long) -> Result<c_int> {
+    if value >= 0 {
+        return Ok(c_int::try_from(value).unwrap_or(c_int::MAX));
+    }
+    // SAFETY: errno is a variable of this thread.
+    Err(Errno(unsafe { *libc::__errno_location() }))
+}
+
+fn done(value: c_int) -> Result<()> {
+    check(c_long::from(value)).map(drop)
+}
+
+/// A file descriptor, closed when dropped.
+#[derive(Debug)]
+pub struct Fd(c_int);
+
+impl Fd {
+    /// The descriptor's number.
+    pub fn raw(&self) -> c_int {
+        self.0
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor is owned, and not used after this.
+        unsafe { libc::close(self.0) };
+    }
+}
+
+/// Takes over a descriptor that was handed to this program by its number.
+pub fn adopt(number: c_int) -> Fd {
+    Fd(number)
+}
+
+/// What fstat(2) tells of a file.
+pub struct Stat {
+    /// Type and permission bits.
+    pub mode: u32,
+    /// The device that a device node stands for.
+    pub rdev: u64,
+    /// Bytes.
+    pub size: i64,
+}
+
+/// fstat(2).
+pub fn stat(fd: &Fd) -> Result<Stat> {
+    // SAFETY: stat is plain data, and the kernel fills it.
+    let mut buffer: libc::stat = unsafe { core::mem::zeroed() };
+    // SAFETY: the buffer lives through the call.
+    done(unsafe { libc::fstat(fd.0, &raw mut buffer) })?;
+    Ok(Stat {
+        mode: buffer.st_mode,
+        rdev: buffer.st_rdev,
+        size: buffer.st_size,
+    })
+}
+
+/// open(2) of a path on the host, close-on-exec.
+pub fn open(path: &CStr, flags: c_int) -> Result<Fd> {
+    // SAFETY: the path is NUL-terminated.
+    check(c_long::from(unsafe {
+        libc::open(path.as_ptr(), flags | libc::O_CLOEXEC)
+    }))
+    .map(Fd)
+}
+
+/// openat(2) of a name in a directory, close-on-exec.
+pub fn openat(dir: &Fd, name: &CStr, flags: c_int, mode: c_uint) -> Result<Fd> {
+    // SAFETY: the name is NUL-terminated.
+    check(c_long::from(unsafe {
+        libc::openat(dir.0, name.as_ptr(), flags | libc::O_CLOEXEC, mode)
+    }))
+    .map(Fd)
+}
+
+/// Resolve no symbolic link (openat2(2)).
+pub const NO_SYMLINKS: u64 = libc::RESOLVE_NO_SYMLINKS;
+
+/// openat2(2) with `dir` as the root of every path and link, and no magic link followed. Since Linux 5.6.
+pub fn open_in_root(dir: &Fd, path: &CStr, flags: c_int, resolve: u64) -> Result<Fd> {
+    let how: [u64; 3] = [
+        u64::from((flags | libc::O_CLOEXEC).cast_unsigned()),
+        0,
+        libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS | resolve,
+    ];
+    loop {
+        // SAFETY: `how` has the layout of struct open_how, three 64-bit numbers.
+        let opened = unsafe { libc::syscall(libc::SYS_openat2, dir.0, path.as_ptr(), how.as_ptr(), size_of_val(&how)) };
+        match check(opened) {
+            // A rename on the host can make the kernel give up a walk within a root.
+            Err(Errno(libc::EAGAIN)) => {}
+            other => return other.map(Fd),
+        }
+    }
+}
+
+/// mkdirat(2).
+pub fn mkdirat(dir: &Fd, name: &CStr, mode: c_uint) -> Result<()> {
+    // SAFETY: the name is NUL-terminated.
+    done(unsafe { libc::mkdirat(dir.0, name.as_ptr(), mode) })
+}
+
+/// mknodat(2) of a character device.
+pub fn mknodat(dir: &Fd, name: &CStr, mode: c_uint, device: u64) -> Result<()> {
+    // SAFETY: the name is NUL-terminated.
+    done(unsafe { libc::mknodat(dir.0, name.as_ptr(), libc::S_IFCHR | mode, device) })
+}
+
+/// symlinkat(2).
+pub fn symlinkat(target: &CStr, dir: &Fd, name: &CStr) -> Result<()> {
+    // SAFETY: both strings are NUL-terminated.
+    done(unsafe { libc::symlinkat(target.as_ptr(), dir.0, name.as_ptr()) })
+}
+
+/// Reads the whole of a file, at most `limit` bytes and one more (read(2)).
+pub fn read(fd: &Fd, limit: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while bytes.len() <= limit {
+        let start = bytes.len();
+        bytes.resize(start + 4096, 0);
+        // SAFETY: the buffer's free part is 4096 bytes long.
+        let got = check(unsafe { libc::read(fd.0, bytes[start..].as_mut_ptr().cast(), 4096) } as c_long)?;
+        bytes.truncate(start + usize::try_from(got).unwrap_or(0));
+        if got == 0 {
+            break;
+        }
+    }
+    Ok(bytes)
+}
+
+/// write(2); what cannot be written is lost.
+pub fn write(fd: c_int, bytes: &[u8]) {
+    // SAFETY: the buffer is as long as is said.
+    unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+}
+
+/// Makes every mount private, so that nothing done here reaches another namespace (mount(2)).
+pub fn make_private() -> Result<()> {
+    let flags = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: the strings are constant; the others may be null for a change of propagation.
+    done(unsafe { libc::mount(ptr::null(), c"/".as_ptr(), ptr::null(), flags, ptr::null()) })
+}
+
+/// Mounts an overlay (mount(2)): its options name directories by path, which only this call takes on every kernel.
+pub fn mount_overlay(target: &CStr, options: &CStr) -> Result<()> {
+    let kind = c"overlay".as_ptr();
+    // SAFETY: all strings are NUL-terminated.
+    done(unsafe { libc::mount(kind, target.as_ptr(), kind, 0, options.as_ptr().cast()) })
+}
+
+/// fsopen(2): begins a filesystem. Since Linux 5.2.
+pub fn fsopen(kind: &CStr) -> Result<Fd> {
+    // SAFETY: the type is NUL-terminated; 1 is FSOPEN_CLOEXEC.
+    check(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), 1) }).map(Fd)
+}
+
+/// fsconfig(2) of one option, with a value or as a flag.
+pub fn fsconfig(fs: &Fd, key: &CStr, value: Option<&CStr>) -> Result<()> {
+    let (command, value) = value.map_or((0, ptr::null()), |value| (1, value.as_ptr()));
+    // SAFETY: both strings are NUL-terminated; 0 and 1 are FSCONFIG_SET_FLAG and FSCONFIG_SET_STRING.
+    check(unsafe { libc::syscall(libc::SYS_fsconfig, fs.0, command, key.as_ptr(), value, 0) }).map(drop)
+}
+
+/// fsconfig(2), `FSCONFIG_CMD_CREATE`, and fsmount(2): a mount that is attached nowhere yet.
+pub fn fsmount(fs: &Fd, attributes: u64) -> Result<Fd> {
+    let none = ptr::null::<c_char>();
+    // SAFETY: 6 is FSCONFIG_CMD_CREATE, which takes neither key nor value.
+    check(unsafe { libc::syscall(libc::SYS_fsconfig, fs.0, 6, none, none, 0) })?;
+    // SAFETY: numbers only; 1 is FSMOUNT_CLOEXEC.
+    check(unsafe { libc::syscall(libc::SYS_fsmount, fs.0, 1, attributes) }).map(Fd)
+}
+
+/// open_tree(2), `OPEN_TREE_CLONE`: a copy of the mount at `path` below `dir` (or of `dir` itself), attached nowhere yet.
+pub fn open_tree(dir: Option<&Fd>, path: &CStr, recursive: bool) -> Result<Fd> {
+    let dir = dir.map_or(libc::AT_FDCWD, |dir| dir.0);
+    let flags = 1 | libc::O_CLOEXEC | libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is NUL-terminated.
+    check(unsafe { libc::syscall(libc::SYS_open_tree, dir, path.as_ptr(), flags) }).map(Fd)
+}
+
+/// mount_setattr(2): sets attributes, and propagation where it is not 0. Since Linux 5.12.
+pub fn mount_setattr(mount: &Fd, recursive: bool, set: u64, clear: u64, propagation: u64) -> Result<()> {
+    let attributes: [u64; 4] = [set, clear, propagation, 0];
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    let (path, size) = (c"".as_ptr(), size_of_val(&attributes));
+    // SAFETY: `attributes` has the layout of struct mount_attr, four 64-bit numbers.
+    check(unsafe { libc::syscall(libc::SYS_mount_setattr, mount.0, path, flags, attributes.as_ptr(), size) }).map(drop)
+}
+
+/// move_mount(2): attaches a mount to a directory or file that is already open. Since Linux 5.2.
+pub fn move_mount(mount: &Fd, target: &Fd) -> Result<()> {
+    let empty = c"".as_ptr();
+    // SAFETY: both paths are empty; 0x44 is MOVE_MOUNT_F_EMPTY_PATH and MOVE_MOUNT_T_EMPTY_PATH.
+    check(unsafe { libc::syscall(libc::SYS_move_mount, mount.0, empty, target.0, empty, 0x44) }).map(drop)
+}
+
+/// pivot_root(2) to the working directory, with the old root left on top of the new one.
+pub fn pivot_root() -> Result<()> {
+    let here = c".".as_ptr();
+    // SAFETY: both paths are constant.
+    check(unsafe { libc::syscall(libc::SYS_pivot_root, here, here) }).map(drop)
+}
+
+/// umount2(2) of what the working directory's mount point shows, with all below.
+pub fn detach_here() -> Result<()> {
+    // SAFETY: the path is constant.
+    done(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) })
+}
+
+/// Moves the working directory's mount over the root (mount(2)).
+pub fn move_over_root() -> Result<()> {
+    let nothing = ptr::null::<c_char>();
+    // SAFETY: the paths are constant; a move takes no type and no options.
+    done(unsafe { libc::mount(c".".as_ptr(), c"/".as_ptr(), nothing, libc::MS_MOVE, nothing.cast()) })
+}
+
+/// chroot(2) to the working directory.
+pub fn chroot_here() -> Result<()> {
+    // SAFETY: the path is constant.
+    done(unsafe { libc::chroot(c".".as_ptr()) })
+}
+
+/// chdir(2).
+pub fn chdir(path: &CStr) -> Result<()> {
+    // SAFETY: the path is NUL-terminated.
+    done(unsafe { libc::chdir(path.as_ptr()) })
+}
+
+/// fchdir(2).
+pub fn fchdir(dir: &Fd) -> Result<()> {
+    // SAFETY: numbers only.
+    done(unsafe { libc::fchdir(dir.0) })
+}
+
+/// Is the working directory below the root of this process (getcwd(2))?
+pub fn cwd_is_inside() -> bool {
+    let mut buffer = [0_u8; libc::PATH_MAX as usize];
+    // SAFETY: the buffer is as long as is said. The system call is made directly, for what it says of other roots.
+    let got = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
+    got > 0 && buffer[0] == b'/'
+}
+
+/// sethostname(2).
+pub fn sethostname(name: &CStr) -> Result<()> {
+    // SAFETY: the buffer is as long as is said.
+    done(unsafe { libc::sethostname(name.as_ptr(), name.to_bytes().len()) })
+}
+
+/// Brings the loopback device up (netdevice(7)).
+pub fn loopback_up() -> Result<()> {
+    // SAFETY: numbers only.
+    let socket = check(c_long::from(unsafe {
+        libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
+    }))?;
+    let socket = Fd(socket);
+    // SAFETY: ifreq is plain data.
+    let mut request: libc::ifreq = unsafe { core::mem::zeroed() };
+    request.ifr_name[0] = b'l'.cast_signed() as c_char;
+    request.ifr_name[1] = b'o'.cast_signed() as c_char;
+    request.ifr_ifru.ifru_flags = 1 | 64; // IFF_UP | IFF_RUNNING
+    // SAFETY: the request lives through the call.
+    done(unsafe { libc::ioctl(socket.0, libc::SIOCSIFFLAGS as _, &raw mut request) })
+}
+
+/// setgroups(2).
+pub fn setgroups(groups: &[u32]) -> Result<()> {
+    // SAFETY: the list is as long as is said.
+    done(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) })
+}
+
+/// setresgid(2) of all three.
+pub fn setgid(gid: u32) -> Result<()> {
+    // SAFETY: numbers only.
+    done(unsafe { libc::setresgid(gid, gid, gid) })
+}
+
+/// setresuid(2) of all three.
+pub fn setuid(uid: u32) -> Result<()> {
+    // SAFETY: numbers only.
+    done(unsafe { libc::setresuid(uid, uid, uid) })
+}
+
+/// prctl(2) with two arguments.
+pub fn prctl(option: c_int, first: u64, second: u64) -> Result<()> {
+    // SAFETY: only options that take numbers are used here.
+    done(unsafe { libc::prctl(option, first, second, 0_u64, 0_u64) })
+}
+
+/// capset(2) of this process, each set a mask of capability numbers.
+pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<()> {
+    let header: [u32; 2] = [0x2008_0522, 0]; // _LINUX_CAPABILITY_VERSION_3, this process
+    let low = |mask: u64| u32::try_from(mask & 0xffff_ffff).unwrap_or(0);
+    let high = |mask: u64| low(mask >> 32);
+    let data: [u32; 6] = [
+        low(effective),
+        low(permitted),
+        low(inheritable),
+        high(effective),
+        high(permitted),
+        high(inheritable),
+    ];
+    // SAFETY: both arrays have the layouts that version 3 of the interface asks for.
+    check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
+}
+
+/// Resets every signal to its default and blocks none: dispositions and mask outlive execve(2).
+pub fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: the default action needs no handler; signals that cannot be changed are refused, which is fine.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: the set is plain data that sigemptyset fills.
+    unsafe {
+        let mut none: libc::sigset_t = core::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
+/// setsid(2); fails only for a process that leads a group already.
+pub fn setsid() {
+    // SAFETY: takes nothing.
+    unsafe { libc::setsid() };
+}
+
+/// umask(2).
+pub fn umask(mask: c_uint) {
+    // SAFETY: numbers only.
+    unsafe { libc::umask(mask) };
+}
+
+/// Marks every descriptor above 2 close-on-exec (close_range(2)). Since Linux 5.11.
+pub fn close_on_exec() -> Result<()> {
+    // SAFETY: numbers only; 4 is CLOSE_RANGE_CLOEXEC.
+    check(unsafe { libc::syscall(libc::SYS_close_range, 3, c_uint::MAX, 4) }).map(drop)
+}
+
+/// execve(2); comes back only when it fails.
+pub fn execve(path: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> Errno {
+    let list = |strings: &[&CStr]| -> Vec<*const c_char> {
+        strings
+            .iter()
+            .map(|string| string.as_ptr())
+            .chain([ptr::null()])
+            .collect()
+    };
+    let (arguments, environment) = (list(arguments), list(environment));
+    // SAFETY: both lists end with a null pointer, and every string with a NUL.
+    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    check(-1).err().unwrap_or(Errno::INVAL)
+}
+
+/// _exit(2).
+pub fn exit(code: u8) -> ! {
+    // SAFETY: takes a number, and nothing of this program needs to be undone.
+    unsafe { libc::_exit(c_int::from(code)) }
+}
+
+// Nothing else asks for the C library in a program without std.
+#[cfg(not(test))]
+#[link(name = "c")]
+unsafe extern "C" {}
+
+/// Where the C runtime enters.
+#[cfg(not(test))]
+// SAFETY: no other symbol of this program has this name.
+#[unsafe(no_mangle)]
+extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
+    let count = usize::try_from(count).unwrap_or(0);
+    // SAFETY: the C runtime hands over `count` NUL-terminated strings that live as long as the process.
+    let arguments = (1..count)
+        .map(|i| unsafe { CStr::from_ptr(*arguments.add(i)) })
+        .collect();
+    crate::plan::fail(&crate::run(arguments))
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    write(2, b"crate-init: stopped by a fault of its own\n");
+    exit(125)
+}
+
+/// The compiled core library refers to these two for unwinding, which a program that aborts never does.
+#[cfg(not(test))]
+// SAFETY: no other symbol of this program has this name.
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}
+
+#[cfg(not(test))]
+// SAFETY: as above.
+#[unsafe(no_mangle)]
+extern "C" fn _Unwind_Resume() -> ! {
+    exit(125)
+}
+
+/// The C library's allocator.
+struct Malloc;
+
+// SAFETY: malloc aligns for every type of this program (16 bytes), and free takes what malloc gave.
+unsafe impl core::alloc::GlobalAlloc for Malloc {
+    unsafe fn alloc(&self, layout: core::alloc::Layout) -> *mut u8 {
+        // SAFETY: any size may be asked for.
+        unsafe { libc::malloc(layout.size()).cast() }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, _: core::alloc::Layout) {
+        // SAFETY: the pointer came from `alloc`.
+        unsafe { libc::free(pointer.cast::<c_void>()) };
+    }
+}
+
+#[cfg(not(test))]
+#[global_allocator]
+static ALLOCATOR: Malloc = Malloc;
