@@ -3,11 +3,14 @@
 ARCH     := $(shell uname -m)
 TRIPLE   := $(ARCH)-unknown-linux-musl
 PREFIX   ?= /usr/local
+BINDIR   := $(DESTDIR)$(PREFIX)/bin
+MANDIR   := $(DESTDIR)$(PREFIX)/share/man
 PROGRAMS := crate crate-init crate-sup crate-fetch crate-store
 OUT      := target/$(TRIPLE)/release
 CARGO    := target/cargo-musl
+MANUALS  := $(wildcard man/*.[1-8])
 
-.PHONY: all build setup demo test check lint unit bench bench-start bench-pull size install uninstall clean
+.PHONY: all build demo test check lint unit stories bench bench-start bench-pull size install uninstall clean
 
 all: build
 
@@ -20,3 +23,55 @@ $(CARGO): tests/setup.sh
 build: $(CARGO)
 	@for p in $(PROGRAMS); do $(CARGO) build --release --target $(TRIPLE) -p $$p || exit 1; done
 	@sh tests/static.sh $(addprefix $(OUT)/,$(PROGRAMS))
+
+# A first container, from an image made on the spot of Debian's busybox: no registry, no network, nothing left behind.
+demo: build
+	@sh tests/setup.sh demo
+	@sh tests/demo.sh $(OUT)
+
+# Ends with the line `N passed, N failed, N skipped`.
+test: build
+	@sh tests/setup.sh tests
+	@bash tests/all.sh $(CARGO) $(TRIPLE)
+
+unit: $(CARGO)
+	@bash tests/all.sh $(CARGO) $(TRIPLE) unit
+
+stories: build
+	@sh tests/setup.sh tests
+	@bash tests/all.sh $(CARGO) $(TRIPLE) stories
+
+check: lint size test
+
+lint: build
+	@sh tests/lint.sh $(CARGO)
+
+# Bytes of each program; more than the budget is an error.
+size: build
+	@sh tests/size.sh $(OUT)
+
+bench: bench-start bench-pull
+
+# Start of a container beside bubblewrap and crun on the same root filesystem, as an ordinary user.
+bench-start: build
+	@sh tests/setup.sh tests
+	@sh tests/setup.sh bench
+	@bash tests/stage.sh bash tests/bench.sh start
+
+# Pull of a Debian image into an empty store beside podman's.
+bench-pull: build
+	@sh tests/setup.sh tests
+	@sh tests/setup.sh bench
+	@bash tests/stage.sh bash tests/bench.sh pull
+
+install: build
+	install -d $(BINDIR)
+	install -m 755 $(addprefix $(OUT)/,$(PROGRAMS)) $(BINDIR)
+	for page in $(MANUALS); do install -D -m 644 $$page $(MANDIR)/man$${page##*.}/$${page##*/} || exit 1; done
+
+uninstall:
+	rm -f $(addprefix $(BINDIR)/,$(PROGRAMS))
+	for page in $(MANUALS); do rm -f $(MANDIR)/man$${page##*.}/$${page##*/}; done
+
+clean:
+	rm -rf target

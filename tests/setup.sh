@@ -2,9 +2,24 @@
 # setup.sh WHAT: bring in what this machine lacks, or say exactly what to install.
 #   toolchain TRIPLE   print a cargo wrapper that builds static programs for TRIPLE
 #   packages NAME...   Debian packages, each named by a program or file that it brings: PACKAGE=PATH
+#   demo               what `make demo` needs besides the toolchain
+#   tests              what `make test` needs besides the toolchain; as root also two users to run the stories as
+#   bench              what `make bench` needs besides
 set -eu
 
 say() { echo "setup: $*" >&2; }
+
+# install PACKAGE...: without starting the daemon of any of them (invoke-rc.d(8) asks policy-rc.d).
+install() {
+	policy=/usr/sbin/policy-rc.d
+	if [ ! -e "$policy" ]; then
+		printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
+		trap 'rm -f "$policy"' EXIT
+	fi
+	get="apt-get install -y -q --no-install-recommends"
+	export DEBIAN_FRONTEND=noninteractive
+	$get "$@" || { apt-get update -q && $get "$@"; }
+}
 
 # packages PACKAGE=PATH...: install the packages whose PATH is missing.
 packages() {
@@ -20,9 +35,7 @@ packages() {
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 		say "installing$missing"
 		# shellcheck disable=SC2086
-		{ DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing ||
-			{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing; }
-		} >&2 </dev/null || { say "cannot install$missing"; exit 1; }
+		install $missing >&2 </dev/null || { say "cannot install$missing"; exit 1; }
 	else
 		say "these Debian packages are missing:$missing"
 		say "install them as root: apt-get install --no-install-recommends$missing"
@@ -66,6 +79,31 @@ toolchain() {
 		export CARGO_TARGET_${upper}_RUSTFLAGS="-C link-self-contained=no -C relocation-model=static -C target-feature=+crt-static -L native=$native"
 		exec /usr/bin/cargo "\$@"
 	END
+}
+
+demo() { packages busybox-static=/bin/busybox; }
+
+tests() {
+	packages busybox-static=/bin/busybox musl-tools=musl-gcc gcc=gcc docker-registry=docker-registry skopeo=skopeo umoci=umoci \
+		debootstrap=/usr/sbin/debootstrap crun=crun uidmap=newuidmap python3=python3 curl=curl jq=jq attr=setfattr \
+		libcap2-bin=/sbin/setcap file=file zstd=zstd
+	[ "$(id -u)" = 0 ] || return 0
+	user crate-ranges
+	user crate-single
+	for kind in uid gid; do
+		sed -i '/^crate-single:/d' "/etc/sub$kind"
+		grep -q '^crate-ranges:' "/etc/sub$kind" || usermod "--add-sub${kind}s" "$(free_range "/etc/sub$kind")" crate-ranges
+	done
+}
+
+bench() { packages bubblewrap=bwrap crun=crun podman=podman; }
+
+user() { id "$1" >/dev/null 2>&1 || useradd --create-home --shell /bin/sh "$1"; }
+
+# The first 65536 ids after all ranges that a file of subuid(5) hands out.
+free_range() {
+	touch "$1"
+	awk -F: 'BEGIN { from = 100000 } $2 + $3 > from { from = $2 + $3 } END { print from "-" from + 65535 }' "$1"
 }
 
 what=$1
