@@ -57,9 +57,13 @@ impl Store {
 
     /// Finds an image and reads its manifest and config; `platform` chooses within an index.
     pub fn find_image(&self, text: &str, platform: &Platform) -> Result<Image> {
-        let entry = self.find_entry(text)?;
+        self.entry_image(&self.find_entry(text)?, platform)
+    }
+
+    /// Reads the image of an entry of `index.json`; `platform` chooses within an index.
+    pub fn entry_image(&self, entry: &Descriptor, platform: &Platform) -> Result<Image> {
         let reference = entry.ref_name().map(str::to_owned);
-        let image = self.read_image(&self.choose(&entry, platform, INDEX_DEPTH)?)?;
+        let image = self.read_image(&self.choose(entry, platform, INDEX_DEPTH)?)?;
         Ok(Image { reference, ..image })
     }
 

@@ -4,17 +4,26 @@
 //! Programs that only read images or bundles link this library without its `unpack` feature.
 
 pub mod blob;
+pub mod bundle;
 pub mod container;
+pub mod create;
 pub mod digest;
+pub mod environment;
 pub mod error;
+pub mod fsck;
+pub mod gc;
 pub mod image;
 pub mod index;
 pub mod json;
+pub mod mark;
+pub mod mounts;
 pub mod oci;
 pub mod platform;
 pub mod reference;
+pub mod remove;
 pub mod root;
 pub mod spec;
+pub mod time;
 pub mod tree;
 
 pub use container::Container;

@@ -76,6 +76,18 @@ impl Store {
         flock(&self.lock, FlockOperation::LockExclusive).doing(|| format!("locking {}", self.root.display()))
     }
 
+    /// Does [`Store::lock_exclusively`] without waiting; `false` if another program uses the store.
+    pub fn try_lock_exclusively(&self) -> Result<bool> {
+        match flock(&self.lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                // A failed conversion has lost the shared lock (flock(2)).
+                flock(&self.lock, FlockOperation::LockShared).doing(|| format!("locking {}", self.root.display()))?;
+                Ok(false)
+            }
+            other => other.doing(|| format!("locking {}", self.root.display())).map(|()| true),
+        }
+    }
+
     /// A new name in `ingest/` that no other running program uses.
     pub fn ingest_path(&self, what: &str) -> Result<PathBuf> {
         Ok(self.path("ingest").join(format!("{what}.{}", random_hex(8)?)))

@@ -1,0 +1,184 @@
+//! Checking the store: every blob's bytes, every image's parts, every container's bundle.
+
+use crate::container::{self, Container};
+use crate::digest::Digest;
+use crate::error::{Doing, Error, Result};
+use crate::json::MANIFEST_LIMIT;
+use crate::oci::{Descriptor, Index, media};
+use crate::root::Store;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read;
+
+/// A check on its way: the faults found so far.
+struct Check<'a> {
+    store: &'a Store,
+    /// The size of each sound blob.
+    sound: BTreeMap<Digest, u64>,
+    /// Why a blob is not sound.
+    damaged: BTreeMap<Digest, String>,
+    /// The damaged blobs that some image was told to need.
+    told: BTreeSet<Digest>,
+    faults: Vec<String>,
+}
+
+impl Store {
+    /// Checks everything and returns the faults, one line each. Nothing is changed.
+    pub fn check(&self) -> Result<Vec<String>> {
+        let (sound, damaged) = self.check_blobs()?;
+        let mut check = Check { store: self, sound, damaged, told: BTreeSet::new(), faults: Vec::new() };
+        for entry in self.index()?.manifests {
+            let name = entry.ref_name().unwrap_or(entry.digest.as_str()).to_owned();
+            check.entry(&entry, &name, 0);
+        }
+        for (digest, reason) in &check.damaged {
+            if !check.told.contains(digest) {
+                check.faults.push(format!("blob {digest}: {reason}"));
+            }
+        }
+        for entry in fs::read_dir(self.path("layers")).doing(|| "reading layers".into())? {
+            let entry = entry.doing(|| "reading layers".into())?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let sound = container::is_id(&name) && entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if !sound {
+                check.faults.push(format!("layers/{name}: not an unpacked layer"));
+            }
+        }
+        for container in self.containers()? {
+            check.container(&container);
+        }
+        Ok(check.faults)
+    }
+
+    fn check_blobs(&self) -> Result<(BTreeMap<Digest, u64>, BTreeMap<Digest, String>)> {
+        let (mut sound, mut damaged) = (BTreeMap::new(), BTreeMap::new());
+        for algorithm in ["sha256", "sha512"] {
+            let Ok(entries) = fs::read_dir(self.path("blobs").join(algorithm)) else { continue };
+            for entry in entries {
+                let entry = entry.doing(|| "reading blobs".into())?;
+                let name = format!("{algorithm}:{}", entry.file_name().to_string_lossy());
+                // Other tools keep files of their own there for a while.
+                let Ok(digest) = name.parse::<Digest>() else { continue };
+                match self.hash_blob(&digest) {
+                    Ok((actual, size)) if actual == digest => drop(sound.insert(digest, size)),
+                    Ok((actual, _)) => drop(damaged.insert(digest, format!("damaged: its digest is {actual}"))),
+                    Err(error) => drop(damaged.insert(digest, error.to_string())),
+                }
+            }
+        }
+        Ok((sound, damaged))
+    }
+
+    fn hash_blob(&self, digest: &Digest) -> Result<(Digest, u64)> {
+        let mut file = self.open_blob(digest)?;
+        let mut hasher = digest.hasher();
+        let mut buffer = vec![0; 1 << 18];
+        let mut size = 0;
+        loop {
+            match file.read(&mut buffer).doing(|| "reading".into())? {
+                0 => return Ok((hasher.finish(), size)),
+                count => {
+                    hasher.update(&buffer[..count]);
+                    size += count as u64;
+                }
+            }
+        }
+    }
+}
+
+impl Check<'_> {
+    fn fault(&mut self, name: &str, what: &str) {
+        self.faults.push(format!("{name}: {what}"));
+    }
+
+    /// Checks one blob that an image needs.
+    fn blob(&mut self, descriptor: &Descriptor, what: &str, name: &str) -> bool {
+        let Descriptor { digest, size, .. } = descriptor;
+        let fault = match (self.sound.get(digest), self.damaged.get(digest)) {
+            (Some(actual), _) if actual == size => return true,
+            (Some(actual), _) => format!("{what} {digest} is of {actual} bytes, not of {size}"),
+            (None, Some(reason)) => format!("{what} {digest}: {reason}"),
+            (None, None) => format!("{what} {digest} is missing"),
+        };
+        self.told.insert(digest.clone());
+        self.fault(name, &fault);
+        false
+    }
+
+    fn entry(&mut self, entry: &Descriptor, name: &str, depth: usize) {
+        let is_index = media::is_index(&entry.media_type);
+        if !self.blob(entry, if is_index { "index" } else { "manifest" }, name) {
+            return;
+        }
+        if is_index {
+            self.index(entry, name, depth);
+        } else if media::is_manifest(&entry.media_type) {
+            self.manifest(entry, name);
+        }
+    }
+
+    /// Of an index of several platforms, those count that are here, and one must be.
+    fn index(&mut self, entry: &Descriptor, name: &str, depth: usize) {
+        let read = self.store.read_json::<Index>(entry, MANIFEST_LIMIT, "index");
+        let index = match read {
+            Ok(index) if depth < 4 => index,
+            Ok(_) => return self.fault(name, "indexes are nested too deep"),
+            Err(error) => return self.fault(name, &error.to_string()),
+        };
+        let here = |store: &Store, child: &Descriptor| fs::symlink_metadata(store.blob_path(&child.digest)).is_ok();
+        let held: Vec<Descriptor> = index.manifests.into_iter().filter(|child| here(self.store, child)).collect();
+        if held.is_empty() {
+            self.fault(name, &format!("index {}: none of its manifests is here", entry.digest));
+        }
+        for child in held {
+            self.entry(&child, name, depth + 1);
+        }
+    }
+
+    fn manifest(&mut self, entry: &Descriptor, name: &str) {
+        let manifest = match self.store.read_json::<crate::oci::Manifest>(entry, MANIFEST_LIMIT, "manifest") {
+            Ok(manifest) => manifest,
+            Err(error) => return self.fault(name, &error.to_string()),
+        };
+        let mut whole = self.blob(&manifest.config, "config", name);
+        for layer in &manifest.layers {
+            whole &= self.blob(layer, "layer", name);
+        }
+        // An artifact's config is no image config: what it holds is not ours to judge.
+        let is_image = matches!(manifest.config.media_type.as_str(), media::CONFIG | media::DOCKER_CONFIG);
+        if whole && is_image {
+            if let Err(error) = self.store.read_image(entry) {
+                self.fault(name, &error.to_string());
+            }
+        }
+    }
+
+    fn container(&mut self, container: &Container) {
+        let name = format!("container {}", container.short());
+        let layers = container.spec().and_then(|spec| container::layers(&spec));
+        match layers {
+            Err(error) => self.fault(&name, &error.to_string()),
+            Ok(layers) => {
+                for layer in layers {
+                    if !self.store.layer_path(&layer).is_dir() {
+                        self.fault(&name, &format!("layer {layer} is missing"));
+                    }
+                }
+            }
+        }
+        for part in ["rootfs", "upper", "work"] {
+            if !container.dir.join(part).is_dir() {
+                self.fault(&name, &format!("{part}/ is missing"));
+            }
+        }
+    }
+}
+
+/// Says how many faults were found, as an error (exit code 6).
+pub fn verdict(faults: &[String]) -> Result<()> {
+    match faults.len() {
+        0 => Ok(()),
+        1 => Err(Error::Refused("1 fault".into())),
+        count => Err(Error::Refused(format!("{count} faults"))),
+    }
+}

@@ -1,0 +1,148 @@
+//! Collecting what nothing leads to.
+
+use crate::container::is_id;
+use crate::digest::Digest;
+use crate::error::{Doing, Error, Result};
+use crate::mark::Marks;
+use crate::root::{Store, run_dir};
+use crate::tree;
+use std::fs::{self, DirEntry, Metadata};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::{Duration, SystemTime};
+
+/// How long what has come of a blob is kept for a later pull to go on with.
+const PARTIAL: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a blob of another program is kept: it may be about to name it in `index.json`, and knows no lock.
+const FOREIGN: Duration = Duration::from_secs(3600);
+
+/// What was removed.
+#[derive(Debug, Default)]
+pub struct Freed {
+    /// How many blobs.
+    pub blobs: usize,
+    /// How many unpacked layers.
+    pub layers: usize,
+    /// How many unfinished or half removed things, and names that led nowhere.
+    pub remains: usize,
+    /// How many bytes of blobs.
+    pub bytes: u64,
+    /// What could not be removed, and why.
+    pub failed: Vec<Error>,
+}
+
+impl Store {
+    /// Removes all that nothing leads to. Waits until no other program uses the store.
+    pub fn collect(&self) -> Result<Freed> {
+        self.lock_exclusively()?;
+        let mut freed = Freed::default();
+        let used = self.mark()?;
+        self.collect_blobs(&used, &mut freed)?;
+        for entry in self.list("layers")? {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let layer = format!("sha256:{name}").parse::<Digest>();
+            if let Some(layer) = layer.ok().filter(|layer| !used.layers.contains(layer)) {
+                self.free_layer(&layer, &mut freed)?;
+            }
+        }
+        self.collect_names(&mut freed)?;
+        for entry in self.list("ingest")? {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let partial = name.replacen('-', ":", 1).parse::<Digest>().is_ok();
+            if !(partial && entry.metadata().is_ok_and(|metadata| is_younger(&metadata, PARTIAL))) {
+                freed.remove(&entry);
+            }
+        }
+        self.collect_runs(&mut freed)?;
+        Ok(freed)
+    }
+
+    fn collect_blobs(&self, used: &Marks, freed: &mut Freed) -> Result<()> {
+        for algorithm in ["sha256", "sha512"] {
+            if !self.path("blobs").join(algorithm).exists() {
+                continue;
+            }
+            for entry in self.list(&format!("blobs/{algorithm}"))? {
+                let name = format!("{algorithm}:{}", entry.file_name().to_string_lossy());
+                let Ok(digest) = name.parse::<Digest>() else { continue };
+                let metadata = entry.metadata().doing(|| format!("reading {}", entry.path().display()))?;
+                // Our own blobs are read-only from the first.
+                let foreign = metadata.permissions().mode() & 0o222 != 0 && is_younger(&metadata, FOREIGN);
+                if !used.blobs.contains(&digest) && !foreign {
+                    self.free_blob(&digest, freed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes names of containers that are gone.
+    fn collect_names(&self, freed: &mut Freed) -> Result<()> {
+        let _names = self.lock_names()?;
+        for entry in self.list("containers")? {
+            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            if is_link && fs::metadata(entry.path()).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+                freed.remove(&entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the runtime directories of containers that are gone.
+    fn collect_runs(&self, freed: &mut Freed) -> Result<()> {
+        let run = run_dir(self.root())?;
+        let entries = fs::read_dir(&run).doing(|| format!("reading {}", run.display()))?;
+        for entry in entries.filter_map(std::result::Result::ok) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if is_id(&name) && !self.path("containers").join(&name).exists() {
+                freed.remove(&entry);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn free_blob(&self, digest: &Digest, freed: &mut Freed) -> Result<()> {
+        let path = self.blob_path(digest);
+        let Ok(metadata) = fs::symlink_metadata(&path) else { return Ok(()) };
+        fs::remove_file(&path).doing(|| format!("removing {}", path.display()))?;
+        freed.blobs += 1;
+        freed.bytes += metadata.size();
+        Ok(())
+    }
+
+    /// Removes an unpacked layer; it leaves `layers/` at once, since what is there is always complete.
+    pub(crate) fn free_layer(&self, layer: &Digest, freed: &mut Freed) -> Result<()> {
+        let garbage = self.ingest_path("layer")?;
+        match fs::rename(self.layer_path(layer), &garbage) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            other => other.doing(|| format!("removing layer {layer}"))?,
+        }
+        freed.layers += 1;
+        if let Err(error) = tree::remove(&garbage) {
+            freed.failed.push(error);
+        }
+        Ok(())
+    }
+
+    fn list(&self, within: &str) -> Result<Vec<DirEntry>> {
+        let path = self.path(within);
+        let read = fs::read_dir(&path).and_then(Iterator::collect);
+        read.doing(|| format!("reading {}", path.display()))
+    }
+}
+
+impl Freed {
+    fn remove(&mut self, entry: &DirEntry) {
+        match tree::remove(&entry.path()) {
+            Ok(()) => self.remains += 1,
+            Err(error) => self.failed.push(error),
+        }
+    }
+}
+
+fn is_younger(metadata: &Metadata, age: Duration) -> bool {
+    let changed = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    // A time in the future is that of a clock set back: such a file is taken as new.
+    SystemTime::now().duration_since(changed).is_ok_and(|own| own < age) || changed > SystemTime::now()
+}

@@ -1,0 +1,76 @@
+//! What is in use: everything that `index.json` and the containers lead to.
+
+use crate::container;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::json::{self, CONFIG_LIMIT, MANIFEST_LIMIT};
+use crate::oci::{Descriptor, ImageConfig};
+use crate::root::Store;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+
+/// Blobs and unpacked layers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Blobs, by digest.
+    pub blobs: BTreeSet<Digest>,
+    /// Layers, by diffid.
+    pub layers: BTreeSet<Digest>,
+}
+
+/// Whatever can lead from one document to further blobs: manifests, indexes, and others of their shape.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Document {
+    config: Option<Descriptor>,
+    layers: Vec<Descriptor>,
+    manifests: Vec<Descriptor>,
+    blobs: Vec<Descriptor>,
+    subject: Option<Descriptor>,
+}
+
+impl Store {
+    /// Everything in use. Unreadable documents lead nowhere; an unreadable container is an error, since what it
+    /// uses cannot be known.
+    pub fn mark(&self) -> Result<Marks> {
+        let mut marks = Marks::default();
+        for entry in self.index()?.manifests {
+            self.mark_from(&entry, &mut marks);
+        }
+        for container in self.containers()? {
+            marks.layers.extend(container::layers(&container.spec()?)?);
+        }
+        Ok(marks)
+    }
+
+    /// Marks what a descriptor leads to. Parts that are missing are passed over: an index of several platforms
+    /// need not be here whole.
+    pub fn mark_from(&self, from: &Descriptor, marks: &mut Marks) {
+        let mut rest = vec![from.clone()];
+        while let Some(descriptor) = rest.pop() {
+            if !marks.blobs.insert(descriptor.digest.clone()) {
+                continue;
+            }
+            let Some(document) = self.peek::<Document>(&descriptor.digest, MANIFEST_LIMIT) else { continue };
+            if let Some(config) = &document.config {
+                let read = self.peek::<ImageConfig>(&config.digest, CONFIG_LIMIT);
+                marks.layers.extend(read.into_iter().flat_map(|config| config.rootfs.diff_ids));
+            }
+            let leaves = document.config.into_iter().chain(document.layers).chain(document.blobs);
+            marks.blobs.extend(leaves.map(|leaf| leaf.digest));
+            rest.extend(document.manifests.into_iter().chain(document.subject));
+        }
+    }
+
+    /// Reads a document for what it leads to only, so neither size nor digest matter.
+    fn peek<T: serde::de::DeserializeOwned>(&self, digest: &Digest, limit: u64) -> Option<T> {
+        let mut bytes = Vec::new();
+        File::open(self.blob_path(digest)).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).ok()?;
+        if bytes.len() as u64 > limit {
+            return None;
+        }
+        json::read(&bytes, "document").ok()
+    }
+}

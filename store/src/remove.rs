@@ -1,0 +1,129 @@
+//! Removing containers and references.
+
+use crate::container::Container;
+use crate::digest::Digest;
+use crate::error::{Doing, Error, Result};
+use crate::gc::Freed;
+use crate::mark::Marks;
+use crate::oci::{Descriptor, Index, media};
+use crate::reference::Reference;
+use crate::root::{Store, run_dir};
+use crate::spec::annotation;
+use crate::tree;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+
+/// What [`Store::remove_image`] did.
+#[derive(Debug, Default)]
+pub struct Removed {
+    /// The references that are gone.
+    pub names: Vec<String>,
+    /// The manifest or index that is gone with its last reference.
+    pub digest: Option<Digest>,
+    /// What was removed with it; `None` if another program uses the store, so that it is left to `gc`.
+    pub freed: Option<Freed>,
+}
+
+impl Store {
+    /// Removes a container that does not run: at once from the listings, then from the disk.
+    pub fn remove_container(&self, container: &Container) -> Result<()> {
+        let running = container.lock(self)?;
+        let garbage = self.path("ingest").join(format!("container.{}", container.id));
+        let names = self.lock_names()?;
+        match fs::rename(&container.dir, &garbage) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(Error::NotFound(format!("no such container: {}", container.short())));
+            }
+            other => other.doing(|| format!("removing {}", container.dir.display()))?,
+        }
+        let entries = fs::read_dir(self.path("containers")).doing(|| "reading containers".into())?;
+        for link in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            if fs::read_link(&link).is_ok_and(|target| target.as_os_str() == container.id.as_str()) {
+                fs::remove_file(&link).doing(|| format!("removing {}", link.display()))?;
+            }
+        }
+        drop(names);
+        tree::remove(&garbage)?;
+        tree::remove(&run_dir(self.root())?.join(&container.id))?;
+        drop(running);
+        Ok(())
+    }
+
+    /// Removes the reference that `text` is, or the image whose digest it is; with the last reference go the
+    /// blobs and layers that nothing else uses. `force`: even if containers use it or it has several references.
+    pub fn remove_image(&self, text: &str, force: bool) -> Result<Removed> {
+        let (digest, names) = self.change_index(|index| {
+            let entry = self.find_entry(text)?;
+            let digest = entry.digest.clone();
+            let places: Vec<usize> = if is_name_of(text, &entry) {
+                index.manifests.iter().position(|other| *other == entry).into_iter().collect()
+            } else {
+                (0..index.manifests.len()).filter(|place| index.manifests[*place].digest == digest).collect()
+            };
+            if places.len() > 1 && !force {
+                return Err(several(text, index, &places));
+            }
+            let last = !(0..index.manifests.len()).any(|i| !places.contains(&i) && index.manifests[i].digest == digest);
+            if last && !force {
+                self.refuse_used(text, &entry)?;
+            }
+            let mut names = Vec::new();
+            for place in places.iter().rev() {
+                names.extend(index.manifests.remove(*place).ref_name().map(str::to_owned));
+            }
+            Ok((last.then_some(entry), names))
+        })?;
+        let Some(entry) = digest else { return Ok(Removed { names, ..Removed::default() }) };
+        let mut candidates = Marks::default();
+        self.mark_from(&entry, &mut candidates);
+        let freed = if self.try_lock_exclusively()? { Some(self.sweep(candidates)?) } else { None };
+        Ok(Removed { names, digest: Some(entry.digest), freed })
+    }
+
+    fn sweep(&self, candidates: Marks) -> Result<Freed> {
+        let used = self.mark()?;
+        let mut freed = Freed::default();
+        for digest in candidates.blobs.difference(&used.blobs) {
+            self.free_blob(digest, &mut freed)?;
+        }
+        for layer in candidates.layers.difference(&used.layers) {
+            self.free_layer(layer, &mut freed)?;
+        }
+        Ok(freed)
+    }
+
+    fn refuse_used(&self, text: &str, entry: &Descriptor) -> Result<()> {
+        let mut own = BTreeSet::from([entry.digest.clone()]);
+        if media::is_index(&entry.media_type) {
+            let mut marks = Marks::default();
+            self.mark_from(entry, &mut marks);
+            own.extend(marks.blobs);
+        }
+        for container in self.containers()? {
+            let spec = container.spec()?;
+            let manifest = spec.annotation(annotation::MANIFEST).unwrap_or_default();
+            if own.iter().any(|digest| digest.as_str() == manifest) {
+                let short = container.short();
+                return Err(Error::Busy(format!(
+                    "image {text} is used by container {short}\nhint: remove the container first, or force with -f"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Was the entry found by its name, rather than by its digest?
+fn is_name_of(text: &str, entry: &Descriptor) -> bool {
+    let full = text.parse::<Reference>().map(|reference| reference.to_string());
+    entry.ref_name().is_some_and(|name| name == text || full.is_ok_and(|full| full == name))
+}
+
+fn several(text: &str, index: &Index, places: &[usize]) -> Error {
+    let names: Vec<&str> = places.iter().filter_map(|place| index.manifests[*place].ref_name()).collect();
+    Error::Busy(format!(
+        "image {text} has several references: {}\nhint: remove them by name, or all with -f",
+        names.join(" ")
+    ))
+}
