@@ -26,7 +26,13 @@ impl Store {
     /// Checks everything and returns the faults, one line each. Nothing is changed.
     pub fn check(&self) -> Result<Vec<String>> {
         let (sound, damaged) = self.check_blobs()?;
-        let mut check = Check { store: self, sound, damaged, told: BTreeSet::new(), faults: Vec::new() };
+        let mut check = Check {
+            store: self,
+            sound,
+            damaged,
+            told: BTreeSet::new(),
+            faults: Vec::new(),
+        };
         for entry in self.index()?.manifests {
             let name = entry.ref_name().unwrap_or(entry.digest.as_str()).to_owned();
             check.entry(&entry, &name, 0);
@@ -53,7 +59,9 @@ impl Store {
     fn check_blobs(&self) -> Result<(BTreeMap<Digest, u64>, BTreeMap<Digest, String>)> {
         let (mut sound, mut damaged) = (BTreeMap::new(), BTreeMap::new());
         for algorithm in ["sha256", "sha512"] {
-            let Ok(entries) = fs::read_dir(self.path("blobs").join(algorithm)) else { continue };
+            let Ok(entries) = fs::read_dir(self.path("blobs").join(algorithm)) else {
+                continue;
+            };
             for entry in entries {
                 let entry = entry.doing(|| "reading blobs".into())?;
                 let name = format!("{algorithm}:{}", entry.file_name().to_string_lossy());
@@ -126,7 +134,11 @@ impl Check<'_> {
             Err(error) => return self.fault(name, &error.to_string()),
         };
         let here = |store: &Store, child: &Descriptor| fs::symlink_metadata(store.blob_path(&child.digest)).is_ok();
-        let held: Vec<Descriptor> = index.manifests.into_iter().filter(|child| here(self.store, child)).collect();
+        let held: Vec<Descriptor> = index
+            .manifests
+            .into_iter()
+            .filter(|child| here(self.store, child))
+            .collect();
         if held.is_empty() {
             self.fault(name, &format!("index {}: none of its manifests is here", entry.digest));
         }
@@ -136,7 +148,10 @@ impl Check<'_> {
     }
 
     fn manifest(&mut self, entry: &Descriptor, name: &str) {
-        let manifest = match self.store.read_json::<crate::oci::Manifest>(entry, MANIFEST_LIMIT, "manifest") {
+        let manifest = match self
+            .store
+            .read_json::<crate::oci::Manifest>(entry, MANIFEST_LIMIT, "manifest")
+        {
             Ok(manifest) => manifest,
             Err(error) => return self.fault(name, &error.to_string()),
         };
@@ -145,11 +160,13 @@ impl Check<'_> {
             whole &= self.blob(layer, "layer", name);
         }
         // An artifact's config is no image config: what it holds is not ours to judge.
-        let is_image = matches!(manifest.config.media_type.as_str(), media::CONFIG | media::DOCKER_CONFIG);
+        let is_image = matches!(
+            manifest.config.media_type.as_str(),
+            media::CONFIG | media::DOCKER_CONFIG
+        );
         if whole && is_image {
-            if let Err(error) = self.store.read_image(entry) {
-                self.fault(name, &error.to_string());
-            }
+            let read = self.store.read_image(entry).map(drop);
+            read.unwrap_or_else(|error| self.fault(name, &error.to_string()));
         }
     }
 

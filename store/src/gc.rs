@@ -66,7 +66,9 @@ impl Store {
             for entry in self.list(&format!("blobs/{algorithm}"))? {
                 let name = format!("{algorithm}:{}", entry.file_name().to_string_lossy());
                 let Ok(digest) = name.parse::<Digest>() else { continue };
-                let metadata = entry.metadata().doing(|| format!("reading {}", entry.path().display()))?;
+                let metadata = entry
+                    .metadata()
+                    .doing(|| format!("reading {}", entry.path().display()))?;
                 // Our own blobs are read-only from the first.
                 let foreign = metadata.permissions().mode() & 0o222 != 0 && is_younger(&metadata, FOREIGN);
                 if !used.blobs.contains(&digest) && !foreign {
@@ -104,7 +106,9 @@ impl Store {
 
     pub(crate) fn free_blob(&self, digest: &Digest, freed: &mut Freed) -> Result<()> {
         let path = self.blob_path(digest);
-        let Ok(metadata) = fs::symlink_metadata(&path) else { return Ok(()) };
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
+            return Ok(());
+        };
         fs::remove_file(&path).doing(|| format!("removing {}", path.display()))?;
         freed.blobs += 1;
         freed.bytes += metadata.size();

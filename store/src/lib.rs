@@ -3,6 +3,8 @@
 //! The store is a directory (see [`Store`]) that is itself a valid OCI image layout (image-spec, `image-layout.md`).
 //! Programs that only read images or bundles link this library without its `unpack` feature.
 
+#[cfg(feature = "unpack")]
+pub mod archive;
 pub mod blob;
 pub mod bundle;
 pub mod container;
@@ -14,6 +16,8 @@ pub mod fsck;
 pub mod gc;
 pub mod image;
 pub mod index;
+#[cfg(feature = "unpack")]
+pub mod inflate;
 pub mod json;
 pub mod mark;
 pub mod mounts;
@@ -23,6 +27,7 @@ pub mod reference;
 pub mod remove;
 pub mod root;
 pub mod spec;
+pub mod state;
 pub mod time;
 pub mod tree;
 

@@ -1,0 +1,42 @@
+//! `crate-store gc`.
+
+use super::{operands, removal, tell};
+use store::gc::Freed;
+use store::{Error, Result, Store};
+
+const HELP: &str = "\
+usage: crate-store gc
+
+Removes the blobs and layers that no image and no container uses, what was left half made
+or half removed, and names of containers that are gone. What has come of an unfinished pull
+stays for a day, so that it can go on. Waits until no other program uses the store.
+A user whose layers have mapped ids wants: crate-sup unshare crate-store gc";
+
+pub fn run(args: lexopt::Parser) -> Result<()> {
+    match operands(args, HELP)? {
+        None => return Ok(()),
+        Some(all) if all.is_empty() => {}
+        Some(_) => return Err(Error::Usage(format!("gc takes no arguments\n{HELP}"))),
+    }
+    let freed = Store::open()?.collect()?;
+    warn(&freed);
+    tell(&format!(
+        "removed {} blobs ({}), {} layers, {} remains",
+        freed.blobs,
+        super::images::size(freed.bytes),
+        freed.layers,
+        freed.remains
+    ));
+    freed
+        .failed
+        .into_iter()
+        .next()
+        .map_or(Ok(()), |error| Err(removal(error)))
+}
+
+/// Says what could not be removed, but for the first of `gc`, which is its outcome.
+pub fn warn(freed: &Freed) {
+    for error in freed.failed.iter().skip(1) {
+        tell(&error.to_string());
+    }
+}
