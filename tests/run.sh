@@ -62,7 +62,7 @@ test_program_killed_from_outside_is_137() {
 	exec 8<out
 	read -r -u 8 text
 	same 'output' "$text" ready
-	kill -KILL $(cat "/proc/$pid/task/$pid/children")
+	xargs kill -KILL <"/proc/$pid/task/$pid/children"
 	code=0
 	wait "$pid" || code=$?
 	same 'exit code' "$code" 137
