@@ -64,7 +64,7 @@ test_runs_that_are_killed() {
 		kill -KILL "$pid"
 		wait "$pid" || :
 		# End of file: nobody inside holds it any more.
-		! read -r -t 30 -u 8 _
+		if read -r -t 30 -u 8 _; then fail 'more output'; fi
 		exec 8<&-
 	done
 	for i in 0.001 0.002 0.004 0.006 0.008 0.010 0.015 0.020 0.030; do
@@ -73,8 +73,8 @@ test_runs_that_are_killed() {
 	# The dead are collected; what they held is free.
 	local tries=0
 	while [ -n "$(ours)" ] && [ $((tries += 1)) -lt 200 ]; do :; done
-	for i in $(find "$CRATE_ROOT/containers" -mindepth 1 -maxdepth 1 -printf '%f\n'); do
-		expect "$i" crate rm "$i"
+	for i in "$CRATE_ROOT"/containers/*; do
+		[ ! -d "$i" ] || expect "${i##*/}" crate rm "${i##*/}"
 	done
 	expect_code 0 in_userns crate-store gc
 	census >after
