@@ -1,12 +1,12 @@
 # shellcheck shell=bash disable=SC2034
-# lib.sh: what every story uses. A story is a file of functions test_NAME; story.sh plays each in a process of its own:
-#   bash STORY.sh test_NAME
+# lib.sh: what every story uses. A story is a file of functions test_NAME; story.sh plays each in a process of its own,
 # with CRATE_STAGE, CRATE_REGISTRY (stage.sh) and KIND (root, ranges, single) set.
+# By hand: bash tests/STORY.sh [KIND] [test_NAME...]
 set -euo pipefail
 umask 022
 
 STORY=$(basename "$0" .sh)
-if [ $# != 1 ] || [ -z "${CRATE_STAGE:-}" ]; then
+if [ $# != 1 ] || [ -z "${CRATE_STAGE:-}" ] || [ -z "${KIND:-}" ]; then
 	exec bash "$(dirname "$0")/story.sh" "$STORY" "$@"
 fi
 CASE=$1

@@ -58,7 +58,7 @@ as() {
 
 play() { # KIND CASE: sets outcome
 	local kind=$1 case=$2 code=0 log=$CRATE_STAGE/tmp/$story.$1.$2.log reason=''
-	as "$kind" timeout -k 5 "${CASE_TIMEOUT:-180}" bash "$file" "$case" </dev/null >"$log" 2>&1 || code=$?
+	as "$kind" timeout -k 5 "${CASE_TIMEOUT:-180}" bash -c '. "$0"; "$1"' "$file" "$case" </dev/null >"$log" 2>&1 || code=$?
 	case $code in
 	0) outcome=passed ;;
 	77) outcome=skipped reason=$(cat "$CRATE_STAGE/tmp/$story.$kind/$case.skipped") ;;
