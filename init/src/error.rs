@@ -7,7 +7,7 @@ use core::ffi::CStr;
 /// An error on its way to whoever started the container.
 #[derive(Debug)]
 pub struct Error {
-    /// 125: crate failed; 126: the program cannot be executed; 127: it was not found.
+    /// 125: crate failed; 126: the program cannot be executed; 127: it was not found; 1: the overlay is refused.
     pub code: u8,
     /// One line.
     pub text: String,

@@ -9,6 +9,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
+/// The code that asks the supervisor for another way to the same root filesystem.
+const OVERLAY_REFUSED: u8 = 1;
+
 /// Mounts an overlay of `lower` (the top first), `upper` and `work` on the directory `target`.
 ///
 /// Every directory is named by the number of an open descriptor, below `/proc/self/fd`: hundreds of layers fit the
@@ -35,7 +38,13 @@ pub fn overlay(lower: &[&CStr], upper: &CStr, work: &CStr, target: &CStr, more: 
     let text = CString::new(text).unwrap_or_default();
     let place = CString::new(name(&place)).unwrap_or_default();
     sys::chdir(c"/proc/self/fd").doing("entering ", c"/proc/self/fd")?;
-    sys::mount_overlay(&place, &text).doing("mounting the overlay on ", target)?;
+    let refused = |error| Error {
+        code: OVERLAY_REFUSED,
+        ..error
+    };
+    sys::mount_overlay(&place, &text)
+        .doing("mounting an overlay on ", target)
+        .map_err(refused)?;
     sys::chdir(c"/").doing("entering ", c"/")?;
     Root::open(target)
 }

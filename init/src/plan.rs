@@ -67,6 +67,7 @@ impl State {
     fn step(&mut self, option: &CStr, next: &mut dyn FnMut() -> Result<&'static CStr>) -> Result<()> {
         match option.to_bytes() {
             b"--error-fd" => ERROR_FD.store(number(next()?)?, Ordering::Relaxed),
+            b"--no-stdin" => sys::null_stdin().doing("opening ", c"/dev/null")?,
             b"--private" => sys::make_private().doing("making mounts private: ", c"/")?,
             b"--hostname" => {
                 let name = next()?;

@@ -101,6 +101,13 @@ pub fn open(path: &CStr, flags: c_int) -> Result<Fd> {
     .map(Fd)
 }
 
+/// Makes the host's null device the standard input (dup2(2)).
+pub fn null_stdin() -> Result<()> {
+    let null = open(c"/dev/null", libc::O_RDONLY)?;
+    // SAFETY: numbers only.
+    done(unsafe { libc::dup2(null.0, 0) })
+}
+
 /// openat(2) of a name in a directory, close-on-exec.
 pub fn openat(dir: &Fd, name: &CStr, flags: c_int, mode: c_uint) -> Result<Fd> {
     // SAFETY: the name is NUL-terminated.

@@ -13,6 +13,7 @@ use crate::tree;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
 /// What [`Store::remove_image`] did.
 #[derive(Debug, Default)]
@@ -29,6 +30,14 @@ impl Store {
     /// Removes a container that does not run: at once from the listings, then from the disk.
     pub fn remove_container(&self, container: &Container) -> Result<()> {
         let running = container.lock(self)?;
+        tree::remove(&self.unlist_container(container)?)?;
+        drop(running);
+        Ok(())
+    }
+
+    /// Takes a container, whose lock the caller holds, out of the listings; what is left to remove is the tree
+    /// that is returned.
+    pub fn unlist_container(&self, container: &Container) -> Result<PathBuf> {
         let garbage = self.path("ingest").join(format!("container.{}", container.id));
         let names = self.lock_names()?;
         match fs::rename(&container.dir, &garbage) {
@@ -44,10 +53,8 @@ impl Store {
             }
         }
         drop(names);
-        tree::remove(&garbage)?;
         tree::remove(&run_dir(self.root())?.join(&container.id))?;
-        drop(running);
-        Ok(())
+        Ok(garbage)
     }
 
     /// Removes the reference that `text` is, or the image whose digest it is; with the last reference go the

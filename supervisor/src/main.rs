@@ -1,1 +1,70 @@
-fn main() {}
+//! crate-sup: makes the namespaces of a container, watches it, and ends with its exit code.
+
+mod child;
+mod idmap;
+mod plan;
+mod run;
+mod signals;
+mod sys;
+mod unshare;
+mod watch;
+
+use lexopt::{Parser, ValueExt};
+use std::process::ExitCode;
+use store::{Error, Result};
+
+const HELP: &str = "\
+usage: crate-sup run ID             run a container of the store, in the foreground
+       crate-sup plan ID            print what `run` would do, and do nothing
+       crate-sup unshare [--] CMD…  run CMD as root of a user namespace with all of this user's ids
+ID is a container's id, its first digits, or its name.
+
+example: crate-sup run \"$(crate-store create busybox -- echo hello)\"
+";
+
+fn main() -> ExitCode {
+    match dispatch(&mut Parser::from_env()) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("crate-sup: {error}");
+            ExitCode::from(match error {
+                Error::Usage(_) | Error::NotFound(_) | Error::Busy(_) => error.exit_code(),
+                _ => 125,
+            })
+        }
+    }
+}
+
+fn dispatch(parser: &mut Parser) -> Result<u8> {
+    let first = parser.next()?;
+    let verb = match first {
+        Some(lexopt::Arg::Value(verb)) => verb.string()?,
+        Some(lexopt::Arg::Long("help") | lexopt::Arg::Short('h')) => return say(HELP),
+        Some(lexopt::Arg::Long("version")) => return say(concat!("crate-sup ", env!("CARGO_PKG_VERSION"), "\n")),
+        Some(other) => return Err(other.unexpected().into()),
+        None => return Err(Error::Usage(format!("no verb is given\n{HELP}"))),
+    };
+    match verb.as_str() {
+        "run" => run::run(&container_argument(parser)?),
+        "plan" => run::print_plan(&container_argument(parser)?),
+        "unshare" => unshare::unshare(parser),
+        other => Err(Error::Usage(format!("no such verb: {other}"))),
+    }
+}
+
+fn say(text: &str) -> Result<u8> {
+    print!("{text}");
+    Ok(0)
+}
+
+fn container_argument(parser: &mut Parser) -> Result<String> {
+    let missing = || Error::Usage("a container's id or name is wanted".into());
+    let name = match parser.next()?.ok_or_else(missing)? {
+        lexopt::Arg::Value(name) => name.string()?,
+        other => return Err(other.unexpected().into()),
+    };
+    match parser.next()? {
+        Some(more) => Err(more.unexpected().into()),
+        None => Ok(name),
+    }
+}

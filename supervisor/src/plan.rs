@@ -1,0 +1,186 @@
+//! The plan: what crate-init is to do, made from the bundle's `config.json`.
+
+use std::path::Path;
+use store::container::layers;
+use store::spec::{Capabilities, Mount, Spec, annotation};
+use store::{Container, Error, Result, Store};
+
+/// The options of crate-init, in order.
+pub struct Plan(Vec<Vec<u8>>);
+
+impl Plan {
+    /// Makes the plan of a container.
+    pub fn new(store: &Store, container: &Container, spec: &Spec) -> Result<Self> {
+        let mut plan = Self(Vec::new());
+        plan.option(&["--private"]);
+        if let Some(name) = &spec.hostname {
+            plan.option(&["--hostname", name]);
+        }
+        if spec.has_namespace("network") {
+            plan.option(&["--loopback"]);
+        }
+        plan.root(store, container, spec)?;
+        for mount in &spec.mounts {
+            plan.mount(mount, &container.dir)?;
+        }
+        spec.linux
+            .masked_paths
+            .iter()
+            .for_each(|path| plan.option(&["--mask", path]));
+        spec.linux
+            .readonly_paths
+            .iter()
+            .for_each(|path| plan.option(&["--read-only-path", path]));
+        if spec.root.readonly {
+            plan.option(&["--read-only"]);
+        }
+        plan.option(&["--pivot"]);
+        plan.process(spec);
+        match plan.0.iter().find(|word| word.contains(&0)) {
+            Some(word) => {
+                let word = String::from_utf8_lossy(word);
+                Err(Error::Refused(format!("config.json: {word:?} holds a NUL byte")))
+            }
+            None => Ok(plan),
+        }
+    }
+
+    /// The root filesystem: the shared layers under the container's own, or a directory as it is.
+    fn root(&mut self, store: &Store, container: &Container, spec: &Spec) -> Result<()> {
+        let within = |name: &str| path_text(&container.dir.join(name));
+        let layers = layers(spec)?;
+        let own = container.dir.join("upper").exists();
+        if layers.is_empty() || !own {
+            let directory = if own { "upper" } else { &spec.root.path };
+            self.option(&["--root", &within(directory)?]);
+            return Ok(());
+        }
+        for layer in &layers {
+            self.option(&["--lower", &path_text(&store.layer_path(layer))?]);
+        }
+        // What is removed at its end need not survive a power cut: the kernel can skip writing it back.
+        let more = if spec.flag(annotation::REMOVE) { "volatile" } else { "" };
+        self.option(&[
+            "--overlay",
+            &within("upper")?,
+            &within("work")?,
+            &within(&spec.root.path)?,
+            more,
+        ]);
+        Ok(())
+    }
+
+    fn mount(&mut self, mount: &Mount, bundle: &Path) -> Result<()> {
+        let Mount {
+            destination,
+            kind,
+            source,
+            options,
+        } = mount;
+        let bind = kind == "bind" || options.iter().any(|option| option == "bind" || option == "rbind");
+        if bind && source.starts_with("rootfs/") {
+            self.option(&["--keep-writable", destination]);
+            return Ok(());
+        }
+        let source = if bind {
+            path_text(&bundle.join(source))?
+        } else {
+            source.clone()
+        };
+        let kind = if bind { "bind" } else { kind };
+        self.option(&["--mount", kind, &source, destination, &options.join(",")]);
+        if destination == "/dev" && !bind {
+            self.option(&["--devices"]);
+        }
+        Ok(())
+    }
+
+    fn process(&mut self, spec: &Spec) {
+        let process = &spec.process;
+        let ids = format!("{}:{}", process.user.uid, process.user.gid);
+        self.option(&["--user", spec.annotation(annotation::USER).unwrap_or(&ids)]);
+        for group in &process.user.additional_gids {
+            self.option(&["--group", &group.to_string()]);
+        }
+        self.option(&["--cwd", &process.cwd]);
+        process.env.iter().for_each(|entry| self.option(&["--env", entry]));
+        if let Some(capabilities) = &process.capabilities {
+            let Capabilities {
+                bounding,
+                effective,
+                permitted,
+                inheritable,
+                ambient,
+            } = capabilities;
+            let sets = [
+                ("--bounding", bounding),
+                ("--effective", effective),
+                ("--permitted", permitted),
+                ("--inheritable", inheritable),
+                ("--ambient", ambient),
+            ];
+            sets.into_iter()
+                .for_each(|(option, set)| self.option(&[option, &set.join(",")]));
+        }
+        if process.no_new_privileges {
+            self.option(&["--no-new-privs"]);
+        }
+        self.option(&["--"]);
+        self.0
+            .extend(process.args.iter().map(|argument| argument.clone().into_bytes()));
+    }
+
+    fn option(&mut self, words: &[&str]) {
+        self.0.extend(words.iter().map(|word| word.as_bytes().to_vec()));
+    }
+
+    /// The plan as crate-init reads it: `first`, then all options, each word ended by a NUL.
+    pub fn bytes(&self, first: &[String]) -> Vec<u8> {
+        let first = first.iter().map(String::as_bytes);
+        first
+            .chain(self.0.iter().map(Vec::as_slice))
+            .flat_map(|word| [word, b"\0"].concat())
+            .collect()
+    }
+
+    /// The plan for people: one option a line, quoted for a shell.
+    pub fn text(&self) -> String {
+        let mut text = String::from("crate-init");
+        let mut program = false;
+        for word in &self.0 {
+            let begins = !program && word.starts_with(b"--");
+            text.push_str(if begins { " \\\n  " } else { " " });
+            text.push_str(&quote(&String::from_utf8_lossy(word)));
+            program |= word == b"--";
+        }
+        text.push('\n');
+        text
+    }
+}
+
+/// A word that a POSIX shell reads back as it is.
+fn quote(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-+=.,:/@%".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+fn path_text(path: &Path) -> Result<String> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| Error::Failed(format!("the path {} is not in UTF-8", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_for_a_shell() {
+        assert_eq!(quote("/a/b"), "/a/b");
+        assert_eq!(quote(""), "''");
+        assert_eq!(quote("it's $x"), r"'it'\''s $x'");
+    }
+}

@@ -1,0 +1,113 @@
+//! `crate-sup run`: one container, from its bundle to its exit code.
+
+use crate::child;
+use crate::idmap::IdMaps;
+use crate::plan::Plan;
+use crate::signals;
+use crate::sys;
+use crate::watch::{Outcome, watch};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{self, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use store::error::Doing;
+use store::spec::{Spec, annotation};
+use store::{Container, Result, Store, tree};
+
+/// The code by which crate-init says that the kernel or the filesystem refused the overlay.
+const OVERLAY_REFUSED: u8 = 1;
+
+/// Runs a container in the foreground; its exit code.
+pub fn run(name: &str) -> Result<u8> {
+    let store = Store::open()?;
+    let container = store.find_container(name)?;
+    let lock = container.lock(&store)?;
+    let spec = container.spec()?;
+    let outcome = attempt(&store, &container, &spec)?;
+    let code = match outcome {
+        Outcome::Ended(code) => code,
+        Outcome::Failed(code, line) => {
+            eprintln!("crate-sup: {line}");
+            if code == OVERLAY_REFUSED { 125 } else { code }
+        }
+    };
+    finish(&store, &container, &spec, code)?;
+    drop(lock);
+    Ok(code)
+}
+
+/// Prints the plan of a container.
+pub fn print_plan(name: &str) -> Result<u8> {
+    let store = Store::open()?;
+    let container = store.find_container(name)?;
+    let text = Plan::new(&store, &container, &container.spec()?)?.text();
+    io::stdout()
+        .write_all(text.as_bytes())
+        .doing(|| "printing the plan".into())?;
+    Ok(0)
+}
+
+/// Starts the container and watches it to its end.
+fn attempt(store: &Store, container: &Container, spec: &Spec) -> Result<Outcome> {
+    let signal_source = sys::signal_descriptor(&signals::FORWARDED).doing(|| "blocking signals".into())?;
+    let (ready, report) = child::pipe()?;
+    let init = sealed_init()?;
+    let mut first = vec!["--error-fd".to_owned(), report.as_raw_fd().to_string()];
+    if !spec.flag(annotation::INTERACTIVE) {
+        first.push("--no-stdin".to_owned());
+    }
+    let plan = sealed("plan", &Plan::new(store, container, spec)?.bytes(&first))?;
+    let number = CString::new(plan.as_raw_fd().to_string()).unwrap_or_default();
+    let network = if spec.has_namespace("network") { sys::NEW_NET } else { 0 };
+    let maps = IdMaps::of_caller();
+    let child = child::start(
+        sys::NAMESPACES | network,
+        &maps,
+        || (),
+        || {
+            for fd in [&plan, &report] {
+                let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()); // It fails for closed ones only.
+            }
+            let error = sys::exec_fd(init.as_fd(), &[c"crate-init", c"--plan", &number]);
+            let line = [b"\x7d", format!("executing crate-init: {error}").as_bytes()].concat(); // 0x7d is 125
+            let _ = File::from(report).write_all(&line);
+            125
+        },
+    )?;
+    watch(&child, &signal_source, ready)
+}
+
+/// Records the exit code; or removes the container, where that was asked for.
+fn finish(store: &Store, container: &Container, spec: &Spec, code: u8) -> Result<()> {
+    if spec.flag(annotation::REMOVE) {
+        let garbage = store.unlist_container(container)?;
+        // Directories of other ids than the caller's only their own root can empty.
+        return tree::remove(&garbage).or_else(|_| child::as_mapped_root(|| tree::remove(&garbage)));
+    }
+    tree::remove(&container.run_dir(store)?)?;
+    let (beside, exit) = (container.dir.join("exit.new"), container.dir.join("exit"));
+    let written = fs::write(&beside, format!("{code}\n")).and_then(|()| fs::rename(&beside, &exit));
+    written.doing(|| format!("writing {}", exit.display()))
+}
+
+/// crate-init in memory, sealed: no process of the container can reach a file of the host through it, or change it.
+fn sealed_init() -> Result<OwnedFd> {
+    let own = fs::read_link("/proc/self/exe").doing(|| "finding this program".into())?;
+    let path = own.with_file_name("crate-init");
+    let bytes = fs::read(&path).doing(|| format!("reading {}", path.display()))?;
+    sealed("crate-init", &bytes)
+}
+
+fn sealed(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Since Linux 6.3 a memfd says whether it may be executed, and a system may insist on it.
+    let made = memfd_create(name, flags | MemfdFlags::EXEC).or_else(|_| memfd_create(name, flags));
+    let mut file = File::from(made.doing(|| "making a memory file".into())?);
+    file.write_all(bytes)
+        .and_then(|()| file.rewind())
+        .doing(|| "filling a memory file".into())?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    fcntl_add_seals(&file, seals).doing(|| "sealing a memory file".into())?;
+    Ok(file.into())
+}

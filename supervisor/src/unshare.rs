@@ -1,0 +1,57 @@
+//! `crate-sup unshare`: a program as root of the caller's id-mapped user namespace.
+
+use crate::child;
+use crate::idmap::IdMaps;
+use crate::sys;
+use lexopt::Parser;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use store::error::Doing;
+use store::{Error, Result};
+
+/// Executes the command that the arguments give; comes back only with an error, or code 126 or 127.
+pub fn unshare(parser: &mut Parser) -> Result<u8> {
+    let mut command: Vec<_> = parser.raw_args()?.collect();
+    if command.first().is_some_and(|first| first == "--") {
+        command.remove(0);
+    }
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Error::Usage("unshare: a command is wanted".into()));
+    };
+    let maps = IdMaps::of_caller();
+    if maps.has_namespace() {
+        enter(&maps)?;
+    }
+    let error = Command::new(program).args(arguments).exec();
+    eprintln!("crate-sup: executing {}: {error}", program.display());
+    Ok(if error.kind() == ErrorKind::NotFound { 127 } else { 126 })
+}
+
+/// Moves this very process into a new user namespace, so that it stays the child that the shell knows. A child
+/// that stays outside maps its ids.
+fn enter(maps: &IdMaps) -> Result<()> {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let (wait, go) = child::pipe()?;
+    let (wait, go) = (std::fs::File::from(wait), std::fs::File::from(go));
+    let Some(mapper) = sys::clone(0).doing(|| "starting a child".into())? else {
+        drop(go);
+        let released = (&wait).read_exact(&mut [0]).doing(|| "waiting".into());
+        let mapped = released.and_then(|()| maps.write(own));
+        std::process::exit(mapped.map_or_else(
+            |error| {
+                eprintln!("crate-sup: {error}");
+                1
+            },
+            |()| 0,
+        ));
+    };
+    sys::unshare(sys::NEW_USER).map_err(|error| child::explain(error, maps))?;
+    (&go).write_all(b"g").doing(|| "releasing the child".into())?;
+    match child::wait(&mapper)? {
+        0 => sys::become_root().doing(|| "becoming root of the user namespace".into()),
+        _ => Err(Error::Failed(
+            "the ids of the user namespace could not be mapped".into(),
+        )),
+    }
+}
