@@ -19,6 +19,8 @@ pub mod index;
 #[cfg(feature = "unpack")]
 pub mod inflate;
 pub mod json;
+#[cfg(feature = "unpack")]
+pub mod layer;
 pub mod mark;
 pub mod mounts;
 pub mod oci;

@@ -30,12 +30,18 @@ pub fn remove(path: &Path) -> Result<()> {
         Err(Errno::NOENT) => return Ok(()),
         other => other.doing(doing)?,
     };
+    remove_at(parent.as_fd(), name, path)
+}
+
+/// Removes `name` in the directory `parent`, as [`remove`] does; `path` is for messages.
+pub fn remove_at(parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
+    let doing = || format!("removing {}", path.display());
     let name = c_string(name)?;
-    match take(parent.as_fd(), &name, FileType::Unknown).doing(doing)? {
+    match take(parent, &name, FileType::Unknown).doing(doing)? {
         Some(dir) => empty(dir, path)?,
         None => return Ok(()),
     }
-    match unlinkat(&parent, &name, AtFlags::REMOVEDIR) {
+    match unlinkat(parent, &name, AtFlags::REMOVEDIR) {
         Err(Errno::NOENT) => Ok(()),
         other => other.doing(doing),
     }

@@ -1,0 +1,415 @@
+//! Reading tar archives: ustar, PAX and GNU, one strict rule for each.
+//!
+//! Where readers differ about an archive it is refused, for what one program checks and another unpacks must be the
+//! same. Only headers are laid out by the `tar` crate; everything that follows them is read and bounded here.
+
+mod number;
+mod pax;
+mod sparse;
+
+pub use sparse::Segment;
+
+use crate::error::{Error, Result};
+use crate::inflate::{only_zeros, refusal};
+use pax::Records;
+use std::io::BufRead;
+use tar::{GnuExtSparseHeader, Header};
+
+/// The longest path, in bytes.
+pub const PATH_LIMIT: usize = 4096;
+
+/// The most entries in one archive.
+const ENTRY_LIMIT: u64 = 5_000_000;
+
+/// The size of the blocks that an archive consists of.
+const BLOCK: usize = 512;
+
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// A regular file. Its data follows: all of it, or the segments of `map`.
+    File {
+        /// The size of the file.
+        size: u64,
+        /// Where the data lies in a sparse file.
+        map: Option<Vec<Segment>>,
+    },
+    /// A further name of the file at this path.
+    HardLink(Vec<u8>),
+    /// A symbolic link to this target.
+    Symlink(Vec<u8>),
+    /// A directory.
+    Directory,
+    /// A named pipe.
+    Fifo,
+    /// A character device, major and minor number.
+    Character(u32, u32),
+    /// A block device, major and minor number.
+    Block(u32, u32),
+}
+
+/// One entry, with all that headers and records say about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// The path as archived: any bytes but NUL.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: Kind,
+    /// Permissions with setuid, setgid and sticky bit.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The time of the last change, seconds and nanoseconds.
+    pub mtime: (i64, u32),
+    /// Extended attributes.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// An archive being read.
+pub struct Archive<R> {
+    input: R,
+    /// How much of the entry's data is yet to come.
+    data: u64,
+    /// How much fills its last block.
+    padding: u64,
+    entries: u64,
+}
+
+/// What extension headers say about the entry to come.
+#[derive(Default)]
+struct Extensions {
+    pax: Option<Records>,
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+}
+
+fn refused(why: &str) -> Error {
+    Error::Refused(why.to_owned())
+}
+
+impl<R: BufRead> Archive<R> {
+    /// Reads the archive that `input` holds, decompressed.
+    pub fn new(input: R) -> Self {
+        Self {
+            input,
+            data: 0,
+            padding: 0,
+            entries: 0,
+        }
+    }
+
+    /// The next entry; `None` at the archive's end, after which there are only zeros.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>> {
+        let mut extensions = Extensions::default();
+        let mut any = false;
+        loop {
+            self.skip_data()?;
+            let Some(header) = self.header()? else {
+                return if any {
+                    Err(refused("an extension header at the end belongs to nothing"))
+                } else {
+                    Ok(None)
+                };
+            };
+            self.entries += 1;
+            if self.entries > ENTRY_LIMIT {
+                return Err(Error::Refused(format!(
+                    "the archive has more than {ENTRY_LIMIT} entries"
+                )));
+            }
+            match header.as_old().linkflag[0] {
+                b'x' => once(&mut extensions.pax, pax::parse(&self.extension(&header)?)?)?,
+                b'L' => once(&mut extensions.path, until_nul(self.extension(&header)?))?,
+                b'K' => once(&mut extensions.link, until_nul(self.extension(&header)?))?,
+                // Builders ignore global records, others apply them: only those that say nothing are let through.
+                b'g' if pax::parse(&self.extension(&header)?)?.is_empty() => continue,
+                b'g' => return Err(refused("a global PAX header changes entries")),
+                _ => return self.entry(&header, extensions).map(Some),
+            }
+            any = true;
+        }
+    }
+
+    /// The next bytes of the entry's data; none at its end. [`Archive::consume`] says how many were used.
+    pub fn data(&mut self) -> Result<&[u8]> {
+        if self.data == 0 {
+            return Ok(&[]);
+        }
+        let bytes = self
+            .input
+            .fill_buf()
+            .map_err(|error| refusal(error, "reading the archive"))?;
+        if bytes.is_empty() {
+            return Err(refused("the archive ends within an entry"));
+        }
+        let count = usize::try_from(self.data).unwrap_or(usize::MAX).min(bytes.len());
+        Ok(&bytes[..count])
+    }
+
+    /// Moves on by `count` of the bytes that [`Archive::data`] gave.
+    pub fn consume(&mut self, count: usize) {
+        self.input.consume(count);
+        self.data = self.data.saturating_sub(count as u64);
+    }
+
+    /// Reads the rest of the entry's data into memory; more than `limit` bytes are refused.
+    pub fn read_data(&mut self, limit: u64) -> Result<Vec<u8>> {
+        if self.data > limit {
+            return Err(Error::Refused(format!(
+                "it is of {} bytes: more than the {limit} allowed here",
+                self.data
+            )));
+        }
+        let mut all = Vec::new();
+        loop {
+            let bytes = self.data()?;
+            let count = bytes.len();
+            if count == 0 {
+                return Ok(all);
+            }
+            all.extend_from_slice(bytes);
+            self.consume(count);
+        }
+    }
+
+    fn skip_data(&mut self) -> Result<()> {
+        self.data += self.padding;
+        self.padding = 0;
+        loop {
+            match self.data()?.len() {
+                0 => return Ok(()),
+                count => self.consume(count),
+            }
+        }
+    }
+
+    /// Begins an entry's data of `size` bytes.
+    fn begin_data(&mut self, size: u64) -> Result<()> {
+        if i64::try_from(size).is_err() {
+            return Err(refused("its size is out of range"));
+        }
+        self.data = size;
+        self.padding = size.next_multiple_of(BLOCK as u64) - size;
+        Ok(())
+    }
+
+    /// The data of an extension header.
+    fn extension(&mut self, header: &Header) -> Result<Vec<u8>> {
+        self.begin_data(number::size(&header.as_old().size, "size")?)?;
+        self.read_data(pax::LIMIT)
+    }
+
+    /// One block; `None` at the end of the input.
+    fn block(&mut self) -> Result<Option<[u8; BLOCK]>> {
+        let mut block = [0; BLOCK];
+        match crate::inflate::read_full(&mut self.input, &mut block) {
+            Ok(0) => Ok(None),
+            Ok(count) if count == block.len() => Ok(Some(block)),
+            Ok(_) => Err(refused("the archive ends within a block")),
+            Err(error) => Err(refusal(error, "reading the archive")),
+        }
+    }
+
+    /// The next header; `None` at the end: two blocks of zeros, or one before the end of the input, or just that.
+    fn header(&mut self) -> Result<Option<Header>> {
+        let Some(block) = self.block()? else { return Ok(None) };
+        if block == [0; BLOCK] {
+            let end = only_zeros(&mut self.input, "something follows the archive's end");
+            return end
+                .map(|()| None)
+                .map_err(|error| refusal(error, "reading the archive"));
+        }
+        let header = Header::from_byte_slice(&block).clone();
+        let stored = number::field(&header.as_old().cksum, "checksum")?;
+        // The checksum counts itself as spaces. Some old writers added signed bytes.
+        let bytes = block
+            .iter()
+            .enumerate()
+            .map(|(at, byte)| if (148..156).contains(&at) { b' ' } else { *byte });
+        let (unsigned, signed) = bytes.fold((0, 0), |(unsigned, signed), byte| {
+            (unsigned + i64::from(byte), signed + i64::from(byte.cast_signed()))
+        });
+        if stored != unsigned && stored != signed {
+            return Err(refused(
+                "it is not a tar archive, or damaged: a header's checksum does not match",
+            ));
+        }
+        Ok(Some(header))
+    }
+
+    fn entry(&mut self, header: &Header, extensions: Extensions) -> Result<Entry> {
+        let old = header.as_old();
+        let mut pax = extensions.pax.unwrap_or_default();
+        if extensions.path.is_some() && pax.path.is_some() || extensions.link.is_some() && pax.link.is_some() {
+            return Err(refused("PAX and GNU headers name it differently"));
+        }
+        let own = || header.path_bytes().into_owned();
+        let path = pax
+            .sparse
+            .name
+            .take()
+            .or(pax.path.take())
+            .or(extensions.path)
+            .unwrap_or_else(own);
+        let link = || header.link_name_bytes().unwrap_or_default().into_owned();
+        let link = pax.link.take().or(extensions.link).unwrap_or_else(link);
+        let size = pax.size.map_or_else(|| number::size(&old.size, "size"), Ok)?;
+        let id = |known: Option<u32>, field, what| known.map_or_else(|| number::id(field, what), Ok);
+        let mtime = || number::field(&old.mtime, "time").map(|seconds| (seconds, 0));
+        let (uid, gid) = (id(pax.uid, &old.uid, "user id")?, id(pax.gid, &old.gid, "group id")?);
+        let kind = self.kind(header, &path, link, size, &mut pax);
+        let kind = kind.map_err(|error| within(error, &path))?;
+        Ok(Entry {
+            kind,
+            mode: u32::try_from(number::field(&old.mode, "mode")? & 0o7777).unwrap_or(0),
+            uid,
+            gid,
+            mtime: pax.mtime.map_or_else(mtime, Ok)?,
+            xattrs: pax.xattrs,
+            path,
+        })
+    }
+
+    fn kind(&mut self, header: &Header, path: &[u8], link: Vec<u8>, size: u64, pax: &mut Records) -> Result<Kind> {
+        let kind = header.as_old().linkflag[0];
+        let slash = path.ends_with(b"/");
+        let sparse = pax.sparse != pax::Sparse::default();
+        match kind {
+            0 | b'0' | b'7' if !slash && sparse => return self.sparse_pax(&mut pax.sparse, size),
+            _ if sparse => return Err(refused("it is sparse, but not a regular file")),
+            0 | b'0' | b'7' if !slash => {
+                self.begin_data(size)?;
+                return Ok(Kind::File { size, map: None });
+            }
+            b'S' if !slash => return self.sparse_old(header, size),
+            _ if size != 0 => return Err(refused("it has data, but is not a regular file")),
+            _ => {}
+        }
+        let numbers = header.as_ustar().map(|own| (&own.dev_major, &own.dev_minor));
+        let numbers = numbers.or_else(|| header.as_gnu().map(|own| (&own.dev_major, &own.dev_minor)));
+        let device = || -> Result<(u32, u32)> {
+            let (major, minor) = numbers.ok_or_else(|| refused("it is a device without numbers"))?;
+            Ok((number::id(major, "device number")?, number::id(minor, "device number")?))
+        };
+        // Before POSIX a directory was a file with a slash at the end of its name.
+        match kind {
+            b'5' | 0 => Ok(Kind::Directory),
+            _ if slash => Err(refused("it is not a directory, but its name ends in a slash")),
+            b'1' | b'2' if link.is_empty() => Err(refused("it is a link to nothing")),
+            b'1' => Ok(Kind::HardLink(link)),
+            b'2' => Ok(Kind::Symlink(link)),
+            b'3' => device().map(|(major, minor)| Kind::Character(major, minor)),
+            b'4' => device().map(|(major, minor)| Kind::Block(major, minor)),
+            b'6' => Ok(Kind::Fifo),
+            _ => Err(Error::Refused(format!(
+                "it is of type {:?}, which no layer may have",
+                char::from(kind)
+            ))),
+        }
+    }
+
+    /// A sparse file of the old GNU format: the map is in the header and in blocks after it.
+    fn sparse_old(&mut self, header: &Header, data: u64) -> Result<Kind> {
+        let gnu = header
+            .as_gnu()
+            .ok_or_else(|| refused("it is sparse, but its header is not GNU's"))?;
+        let mut map = Vec::new();
+        sparse::add_old(&mut map, &gnu.sparse)?;
+        let mut more = gnu.is_extended();
+        while more {
+            let block = self
+                .block()?
+                .ok_or_else(|| refused("the archive ends within an entry"))?;
+            let mut extension = GnuExtSparseHeader::new();
+            extension.as_mut_bytes().copy_from_slice(&block);
+            sparse::add_old(&mut map, extension.sparse())?;
+            more = extension.is_extended();
+        }
+        let size = number::size(&gnu.realsize, "size")?;
+        sparse::check(&map, size, data)?;
+        self.begin_data(data)?;
+        Ok(Kind::File { size, map: Some(map) })
+    }
+
+    /// A sparse file of one of the PAX formats: the map is among the records (0.0, 0.1) or before the data (1.0).
+    fn sparse_pax(&mut self, sparse: &mut pax::Sparse, archived: u64) -> Result<Kind> {
+        let size = sparse.size.ok_or_else(|| refused("its sparse map is malformed"))?;
+        self.begin_data(archived)?;
+        let map = match (sparse.version, sparse.map.take()) {
+            ((None, None) | (Some(0), Some(0 | 1)), Some(map)) => map,
+            ((Some(1), Some(0)), None) => {
+                let map = sparse::read_new(|| self.line())?;
+                // The data begins with the next block.
+                let used = archived - self.data;
+                let pad = usize::try_from(used.next_multiple_of(BLOCK as u64) - used).unwrap_or_default();
+                self.skip_within(pad)?;
+                map
+            }
+            _ => return Err(refused("it is sparse in a form that is not known")),
+        };
+        if sparse.count.is_some_and(|count| count != map.len() as u64) {
+            return Err(refused("its sparse map is malformed"));
+        }
+        sparse::check(&map, size, self.data)?;
+        Ok(Kind::File { size, map: Some(map) })
+    }
+
+    /// A line of at most 20 bytes from the entry's data, without its end.
+    fn line(&mut self) -> Result<Vec<u8>> {
+        let mut line = Vec::new();
+        loop {
+            let byte = *self
+                .data()?
+                .first()
+                .ok_or_else(|| refused("its sparse map is malformed"))?;
+            self.consume(1);
+            match byte {
+                b'\n' => return Ok(line),
+                _ if line.len() < 20 => line.push(byte),
+                _ => return Err(refused("its sparse map is malformed")),
+            }
+        }
+    }
+
+    fn skip_within(&mut self, mut count: usize) -> Result<()> {
+        while count > 0 {
+            let step = self.data()?.len().min(count);
+            if step == 0 {
+                return Err(refused("its sparse map is malformed"));
+            }
+            self.consume(step);
+            count -= step;
+        }
+        Ok(())
+    }
+}
+
+/// Says which entry an error is about.
+pub fn within(error: Error, path: &[u8]) -> Error {
+    let name = path.escape_ascii();
+    match error {
+        Error::Refused(why) => Error::Refused(format!("{name}: {why}")),
+        Error::Io { doing, source } => Error::Io {
+            doing: format!("{name}: {doing}"),
+            source,
+        },
+        other => other,
+    }
+}
+
+fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.truncate(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
+    bytes
+}
+
+fn once<T>(place: &mut Option<T>, value: T) -> Result<()> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(refused("two extension headers of one kind belong to one entry")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! Sparse files of GNU tar: the map that says where in the file the archived data lies.
+
+use super::number;
+use crate::error::{Error, Result};
+use tar::GnuSparseHeader;
+
+/// The most segments that one file may have.
+pub const LIMIT: usize = 1 << 20;
+
+/// Data of a sparse file; around it are holes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Where in the file it begins.
+    pub offset: u64,
+    /// How long it is.
+    pub length: u64,
+}
+
+fn refused() -> Error {
+    Error::Refused("its sparse map is malformed".into())
+}
+
+/// Adds the segments of an old GNU header or of an extension header; an entry of all zeros ends them.
+pub fn add_old(map: &mut Vec<Segment>, headers: &[GnuSparseHeader]) -> Result<()> {
+    for header in headers.iter().take_while(|header| !header.is_empty()) {
+        if map.len() >= LIMIT {
+            return Err(refused());
+        }
+        let (offset, length) = (
+            number::size(&header.offset, "sparse map")?,
+            number::size(&header.numbytes, "sparse map")?,
+        );
+        map.push(Segment { offset, length });
+    }
+    Ok(())
+}
+
+/// Reads the map of format 1.0, which stands before the data: decimal numbers, each on its line; first how many
+/// segments there are, then offset and length of each. `line` gives the next line.
+pub fn read_new(mut line: impl FnMut() -> Result<Vec<u8>>) -> Result<Vec<Segment>> {
+    let mut next = || number::decimal(&line()?).ok_or_else(refused);
+    let count = usize::try_from(next()?)
+        .ok()
+        .filter(|count| *count <= LIMIT)
+        .ok_or_else(refused)?;
+    let mut map = Vec::new();
+    for _ in 0..count {
+        map.push(Segment {
+            offset: next()?,
+            length: next()?,
+        });
+    }
+    Ok(map)
+}
+
+/// Checks that segments lie in order within a file of `size` bytes, and together are the `data` bytes archived.
+pub fn check(map: &[Segment], size: u64, data: u64) -> Result<()> {
+    let (mut end, mut sum) = (0_u64, 0_u64);
+    for segment in map {
+        if segment.offset < end {
+            return Err(refused());
+        }
+        end = segment.offset.checked_add(segment.length).ok_or_else(refused)?;
+        sum = sum.checked_add(segment.length).ok_or_else(refused)?;
+    }
+    let fits = end <= size && sum == data && i64::try_from(size).is_ok();
+    if fits { Ok(()) } else { Err(refused()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(offset: u64, length: u64) -> Segment {
+        Segment { offset, length }
+    }
+
+    #[test]
+    fn reads_a_map_of_format_1() {
+        let read = |text: &str| {
+            let mut lines = text.lines().map(|line| line.as_bytes().to_vec());
+            read_new(|| lines.next().ok_or_else(refused))
+        };
+        assert_eq!(read("2\n0\n5\n4096\n10").unwrap(), [segment(0, 5), segment(4096, 10)]);
+        assert_eq!(read("0").unwrap(), []);
+        for bad in ["", "x", "2\n0\n5\n1", "-1", "99999999999", "1\n-1\n2", "1\n \n2"] {
+            assert_eq!(read(bad).unwrap_err().exit_code(), 6, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn checks_order_bounds_and_sum() {
+        let good = [segment(0, 5), segment(5, 0), segment(4096, 10)];
+        check(&good, 5000, 15).unwrap();
+        check(&[], 1 << 40, 0).unwrap();
+        check(&[segment(10, 0)], 10, 0).unwrap();
+        for (map, size, data) in [
+            (&good[..], 5000, 16),
+            (&good, 4100, 15),
+            (&[segment(5, 5), segment(9, 1)], 100, 6),
+            (&[segment(5, 5), segment(0, 1)], 100, 6),
+            (&[segment(u64::MAX, 2)], u64::MAX, 2),
+            (&[segment(0, u64::MAX), segment(u64::MAX, u64::MAX)], u64::MAX, 1),
+            (&[], u64::MAX, 0),
+        ] {
+            assert_eq!(check(map, size, data).unwrap_err().exit_code(), 6, "{map:?}");
+        }
+    }
+}

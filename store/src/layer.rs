@@ -1,0 +1,389 @@
+//! Unpacking one layer into a directory of its own, which then serves as a lowerdir of overlay mounts.
+
+mod names;
+mod owners;
+mod place;
+mod settle;
+
+pub use owners::{LeftOut, Owners};
+pub use place::{OPAQUE, is_whiteout};
+
+use crate::archive::{Archive, Entry, Kind, Segment, within};
+use crate::error::{Doing, Error, Result};
+use names::Meaning;
+use place::{Directory, Tree, describe, is, open_in, status};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chownat, fchmod, fchown,
+    fsetxattr, ftruncate, futimens, linkat, lsetxattr, makedev, mkdirat, mknodat, openat, symlinkat, utimensat,
+};
+use rustix::io::{Errno, pwrite};
+use std::io::BufRead;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+/// A layer being unpacked.
+pub struct Layer<'a> {
+    tree: Tree,
+    owners: &'a Owners,
+    left_out: LeftOut,
+    /// What is to be set on directories when nothing more is put into them.
+    directories: Vec<(Vec<u8>, Metadata)>,
+}
+
+/// What is set on a file besides its content.
+#[derive(Debug)]
+struct Metadata {
+    mode: u32,
+    owner: Option<(u32, u32)>,
+    times: Timestamps,
+}
+
+impl<'a> Layer<'a> {
+    /// A layer to be unpacked into this empty directory; the umask must be 0.
+    pub fn new(root: OwnedFd, owners: &'a Owners) -> Self {
+        Self {
+            tree: Tree::new(root),
+            owners,
+            left_out: LeftOut::default(),
+            directories: Vec::new(),
+        }
+    }
+
+    /// Unpacks the archive to its end.
+    pub fn unpack(&mut self, archive: &mut Archive<impl BufRead>) -> Result<()> {
+        while let Some(entry) = archive.next_entry()? {
+            self.entry(&entry, archive)
+                .map_err(|error| within(error, &entry.path))?;
+        }
+        self.finish_directories()
+    }
+
+    /// What could not be kept.
+    pub fn left_out(&self) -> &LeftOut {
+        &self.left_out
+    }
+
+    /// Is every directory that leads to an entry an entry itself? If not, [`Layer::settle`] is wanted.
+    pub fn is_settled(&self) -> bool {
+        self.tree.implied.is_empty()
+    }
+
+    /// Gives directories that the archive only implied what the layers below have there, the top first.
+    ///
+    /// An overlay shows the topmost layer's directory, so without this a `/tmp` that only leads to an entry would
+    /// lose its mode, and a `/lib` that is a link in the base would become a directory. What is set is what the first
+    /// image has that brings the layer; another image with other directories below would see the first one's.
+    pub fn settle(&mut self, below: &[OwnedFd]) -> Result<()> {
+        settle::settle(&mut self.tree, below)
+    }
+
+    fn entry(&mut self, entry: &Entry, archive: &mut Archive<impl BufRead>) -> Result<()> {
+        let path = names::clean(&entry.path)?;
+        match names::meaning(&path)? {
+            Meaning::Plain => {}
+            Meaning::Whiteout(hidden) => return self.whiteout(names::split(&path).0, hidden),
+            Meaning::Opaque => {
+                let directory = self.tree.enter(names::split(&path).0)?;
+                return self.tree.mark_opaque(&directory.path);
+            }
+            Meaning::Ignored => return Ok(()),
+        }
+        let metadata = self.metadata(entry)?;
+        if path.is_empty() {
+            if entry.kind != Kind::Directory {
+                return Err(Error::Refused("the layer's root is not a directory".into()));
+            }
+            self.directories.push((path, metadata));
+            return Ok(());
+        }
+        let (parent, name) = names::split(&path);
+        let place = Place {
+            parent: self.tree.enter(parent)?,
+            name,
+        };
+        match &entry.kind {
+            Kind::File { size, map } => self.file(&place, entry, &metadata, (*size, map.as_deref()), archive),
+            Kind::Directory => self.directory(&place, entry, metadata),
+            Kind::HardLink(target) => self.hard_link(&place, &path, target),
+            Kind::Symlink(target) => {
+                self.make(&place, |parent, name| symlinkat(&target[..], parent, name))?;
+                self.finish(&place, entry, &metadata)
+            }
+            Kind::Fifo => self.node(&place, entry, &metadata, FileType::Fifo, (0, 0)),
+            Kind::Character(major, minor) => {
+                self.node(&place, entry, &metadata, FileType::CharacterDevice, (*major, *minor))
+            }
+            Kind::Block(major, minor) => self.node(&place, entry, &metadata, FileType::BlockDevice, (*major, *minor)),
+        }
+    }
+
+    fn metadata(&mut self, entry: &Entry) -> Result<Metadata> {
+        if self.owners.is_single() && (entry.uid, entry.gid) != (0, 0) {
+            self.left_out.owners += 1;
+        }
+        let (seconds, nanoseconds) = entry.mtime;
+        let times = Timestamps {
+            last_access: Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_OMIT,
+            },
+            last_modification: Timespec {
+                tv_sec: seconds,
+                tv_nsec: nanoseconds.into(),
+            },
+        };
+        Ok(Metadata {
+            mode: entry.mode,
+            owner: self.owners.of(entry.uid, entry.gid)?,
+            times,
+        })
+    }
+
+    /// Makes something new; what an earlier entry of this layer put there is removed first.
+    fn make<T>(
+        &mut self,
+        place: &Place,
+        make: impl Fn(BorrowedFd<'_>, &[u8]) -> rustix::io::Result<T>,
+    ) -> Result<(T, bool)> {
+        let parent = place.parent.fd.as_fd();
+        match make(parent, place.name) {
+            Err(Errno::EXIST) => {
+                self.tree.remove(parent, &place.path())?;
+                make(parent, place.name).map(|made| (made, true))
+            }
+            made => made.map(|made| (made, false)),
+        }
+        .doing(|| describe("making", &place.path()))
+    }
+
+    fn file(
+        &mut self,
+        place: &Place,
+        entry: &Entry,
+        metadata: &Metadata,
+        (size, map): (u64, Option<&[Segment]>),
+        archive: &mut Archive<impl BufRead>,
+    ) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(metadata.mode & 0o777);
+        let (file, _) = self.make(place, |parent, name| openat(parent, name, flags, mode))?;
+        let doing = || describe("writing", &place.path());
+        if let Some(map) = map {
+            ftruncate(&file, size).doing(doing)?;
+            for segment in map {
+                write(&file, segment.offset, segment.length, archive)?.doing(doing)?;
+            }
+        } else {
+            write(&file, 0, size, archive)?.doing(doing)?;
+        }
+        // Changing the owner drops setuid, setgid and capabilities, so they come after.
+        if let Some((uid, gid)) = metadata.owner {
+            fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).doing(doing)?;
+        }
+        if metadata.mode & 0o7000 != 0 {
+            fchmod(&file, Mode::from_raw_mode(metadata.mode)).doing(doing)?;
+        }
+        self.xattrs(entry, |name, value| fsetxattr(&file, name, value, XattrFlags::empty()))
+            .doing(doing)?;
+        futimens(&file, &metadata.times).doing(doing)
+    }
+
+    fn directory(&mut self, place: &Place, entry: &Entry, metadata: Metadata) -> Result<()> {
+        let path = place.path();
+        let parent = place.parent.fd.as_fd();
+        let found = status(parent, place.name).doing(|| describe("looking at", &path))?;
+        if !found.is_some_and(|stat| is(&stat, FileType::Directory)) {
+            // Closed while it is being filled; its own mode comes at the end.
+            let (_, replaced) = self.make(place, |parent, name| mkdirat(parent, name, Mode::RWXU))?;
+            if replaced {
+                // Something else had taken the place of what lower layers have here.
+                self.tree.mark_opaque(&path)?;
+            }
+        }
+        self.tree.implied.remove(&path);
+        if !entry.xattrs.is_empty() {
+            let doing = || describe("opening", &path);
+            let fd = open_in(parent, place.name, OFlags::RDONLY | OFlags::DIRECTORY).doing(doing)?;
+            self.xattrs(entry, |name, value| fsetxattr(&fd, name, value, XattrFlags::empty()))
+                .doing(doing)?;
+        }
+        self.directories.push((path, metadata));
+        Ok(())
+    }
+
+    fn hard_link(&mut self, place: &Place, path: &[u8], target: &[u8]) -> Result<()> {
+        let target = names::clean(target)?;
+        let (directory, name) = names::split(&target);
+        let missing = || {
+            Error::Refused(format!(
+                "it is a hard link to {}, which is not a file of this layer",
+                target.escape_ascii()
+            ))
+        };
+        let found = self.tree.find(directory)?.ok_or_else(missing)?;
+        let stat = status(found.fd.as_fd(), name)
+            .doing(|| describe("looking at", &target))?
+            .ok_or_else(missing)?;
+        if target == path || is(&stat, FileType::Directory) || is_whiteout(&stat) {
+            return Err(missing());
+        }
+        let made = self.make(place, |parent, new| {
+            linkat(&found.fd, name, parent, new, AtFlags::empty())
+        });
+        made.map(|_| ()).map_err(|error| match error {
+            // What it was linked to has just been replaced by it.
+            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => missing(),
+            other => other,
+        })
+    }
+
+    fn node(
+        &mut self,
+        place: &Place,
+        entry: &Entry,
+        metadata: &Metadata,
+        kind: FileType,
+        (major, minor): (u32, u32),
+    ) -> Result<()> {
+        let device = makedev(major, minor);
+        let mode = Mode::from_raw_mode(metadata.mode & 0o777);
+        let parent = place.parent.fd.as_fd();
+        // A character device 0:0 would be taken for a whiteout.
+        let allowed = kind != FileType::CharacterDevice || device != 0;
+        let made = match mknodat(parent, place.name, kind, mode, device) {
+            _ if !allowed => Err(Errno::PERM),
+            Err(Errno::EXIST) => self
+                .make(place, |parent, name| mknodat(parent, name, kind, mode, device))
+                .map(|_| Ok(()))?,
+            other => other,
+        };
+        match made {
+            Err(Errno::PERM) if kind != FileType::Fifo => {
+                self.left_out.devices += 1;
+                Ok(())
+            }
+            other => {
+                other.doing(|| describe("making", &place.path()))?;
+                self.finish(place, entry, metadata)
+            }
+        }
+    }
+
+    /// Sets owner, attributes and times of what is neither a file nor a directory.
+    fn finish(&mut self, place: &Place, entry: &Entry, metadata: &Metadata) -> Result<()> {
+        let parent = place.parent.fd.as_fd();
+        let doing = || describe("setting the owner of", &place.path());
+        if let Some((uid, gid)) = metadata.owner {
+            let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            chownat(parent, place.name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW).doing(doing)?;
+        }
+        if !entry.xattrs.is_empty() {
+            // Links have no descriptors that attributes can be set through.
+            let path = [format!("/proc/self/fd/{}/", parent.as_raw_fd()).as_bytes(), place.name].concat();
+            self.xattrs(entry, |name, value| {
+                lsetxattr(&path[..], name, value, XattrFlags::empty())
+            })
+            .doing(doing)?;
+        }
+        utimensat(parent, place.name, &metadata.times, AtFlags::SYMLINK_NOFOLLOW).doing(doing)
+    }
+
+    /// Sets extended attributes; those that the kernel refuses are counted.
+    ///
+    /// Overlay's own would change what the mount shows, and another machine's labels mean nothing here.
+    fn xattrs(
+        &mut self,
+        entry: &Entry,
+        set: impl Fn(&[u8], &[u8]) -> rustix::io::Result<()>,
+    ) -> rustix::io::Result<()> {
+        let private = |name: &[u8]| {
+            name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.") || name == b"security.selinux"
+        };
+        for (name, value) in entry.xattrs.iter().filter(|(name, _)| !private(name)) {
+            match set(name, value) {
+                Err(Errno::NOSPC | Errno::DQUOT | Errno::IO) => return set(name, value),
+                Err(_) => self.left_out.xattrs += 1,
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn whiteout(&mut self, directory: &[u8], hidden: &[u8]) -> Result<()> {
+        let parent = self.tree.enter(directory)?;
+        let path = names::join(&parent.path, hidden);
+        let doing = || describe("making a whiteout at", &path);
+        match mknodat(&parent.fd, hidden, FileType::CharacterDevice, Mode::empty(), 0) {
+            // This very layer has something here, which stays, but nothing of the layers below.
+            Err(Errno::EXIST) => match status(parent.fd.as_fd(), hidden).doing(doing)? {
+                Some(stat) if is(&stat, FileType::Directory) => {
+                    self.tree.implied.remove(&path);
+                    self.tree.mark_opaque(&path)
+                }
+                _ => Ok(()),
+            },
+            Err(Errno::PERM) => Err(Error::Failed(format!(
+                "{}: not permitted\nhint: whiteouts need Linux 5.8, and a store on a file system that can hold them",
+                doing()
+            ))),
+            other => other.doing(doing),
+        }
+    }
+
+    /// Sets owners, modes and times of directories, now that nothing more is put into them.
+    fn finish_directories(&mut self) -> Result<()> {
+        for (path, metadata) in &self.directories {
+            // A later entry may have taken its place.
+            let fd = match self.tree.open(path, OFlags::RDONLY) {
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                other => other.doing(|| describe("opening", path))?,
+            };
+            let (uid, gid) = metadata.owner.unwrap_or((0, 0));
+            let set = match metadata.owner {
+                None if self.owners.is_single() => Ok(()),
+                _ => fchown(&fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))),
+            };
+            set.and_then(|()| fchmod(&fd, Mode::from_raw_mode(metadata.mode)))
+                .and_then(|()| futimens(&fd, &metadata.times))
+                .doing(|| describe("finishing", path))?;
+        }
+        Ok(())
+    }
+}
+
+/// Where an entry goes.
+struct Place<'a> {
+    parent: Rc<Directory>,
+    name: &'a [u8],
+}
+
+impl Place<'_> {
+    fn path(&self) -> Vec<u8> {
+        names::join(&self.parent.path, self.name)
+    }
+}
+
+/// Writes the next `length` bytes of the entry's data at `offset`.
+fn write(
+    file: &OwnedFd,
+    mut offset: u64,
+    mut length: u64,
+    archive: &mut Archive<impl BufRead>,
+) -> Result<rustix::io::Result<()>> {
+    while length > 0 {
+        let bytes = archive.data()?;
+        let count = usize::try_from(length).unwrap_or(usize::MAX).min(bytes.len());
+        if count == 0 {
+            return Err(Error::Refused("its data ends too early".into()));
+        }
+        match pwrite(file, &bytes[..count], offset) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Ok(Err(error)),
+            Ok(written) => {
+                archive.consume(written);
+                (offset, length) = (offset + written as u64, length - written as u64);
+            }
+        }
+    }
+    Ok(Ok(()))
+}

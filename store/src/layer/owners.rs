@@ -1,0 +1,130 @@
+//! Who files of a layer belong to, as the running program's user namespace allows (user_namespaces(7)).
+
+use crate::error::{Doing, Error, Result};
+use rustix::process::{getegid, geteuid};
+use std::fs;
+
+/// The ids that can own files here.
+#[derive(Debug)]
+pub struct Owners {
+    uids: Vec<(u32, u32)>,
+    gids: Vec<(u32, u32)>,
+    /// What new files get of themselves.
+    own: (u32, u32),
+}
+
+impl Owners {
+    /// Those of the running program.
+    pub fn here() -> Result<Self> {
+        let read = |path: &str| {
+            fs::read_to_string(path)
+                .map(|text| parse(&text))
+                .doing(|| format!("reading {path}"))
+        };
+        let own = (geteuid().as_raw(), getegid().as_raw());
+        Ok(Self {
+            uids: read("/proc/self/uid_map")?,
+            gids: read("/proc/self/gid_map")?,
+            own,
+        })
+    }
+
+    /// Is one id all there is, so that everything has to belong to it?
+    pub fn is_single(&self) -> bool {
+        let single = |map: &[(u32, u32)]| map.len() == 1 && map[0].1 == 1;
+        single(&self.uids) || single(&self.gids) || self.own.0 != 0
+    }
+
+    /// Who the file gets that belongs to these in the archive; `None`: it is so of itself.
+    pub fn of(&self, uid: u32, gid: u32) -> Result<Option<(u32, u32)>> {
+        if self.is_single() || (uid, gid) == self.own {
+            return Ok(None);
+        }
+        for (what, id, map) in [("user", uid, &self.uids), ("group", gid, &self.gids)] {
+            if !map
+                .iter()
+                .any(|(first, count)| id.checked_sub(*first).is_some_and(|offset| offset < *count))
+            {
+                let count: u64 = map.iter().map(|(_, count)| u64::from(*count)).sum();
+                return Err(Error::Failed(format!(
+                    "it belongs to {what} {id}, but only {count} ids are mapped\n\
+                     hint: give the user a larger range in /etc/sub{}id",
+                    if what == "user" { "u" } else { "g" }
+                )));
+            }
+        }
+        Ok(Some((uid, gid)))
+    }
+}
+
+/// First id inside and number of ids of each line of a map.
+fn parse(text: &str) -> Vec<(u32, u32)> {
+    let line = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse);
+        Some((numbers.next()?.ok()?, numbers.nth(1)?.ok()?))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// What could not be kept, told once when all is done.
+#[derive(Debug, Default)]
+pub struct LeftOut {
+    /// Files that belong to the one id there is instead of their owner.
+    pub owners: u64,
+    /// Devices that were not made.
+    pub devices: u64,
+    /// Extended attributes that the filesystem or the namespace refused.
+    pub xattrs: u64,
+}
+
+impl LeftOut {
+    /// One line for each kind.
+    pub fn lines(&self) -> Vec<String> {
+        let lines = [
+            (
+                self.owners,
+                "files belong to you instead of their owners, for only one id is mapped",
+            ),
+            (self.devices, "devices were left out"),
+            (
+                self.xattrs,
+                "extended attributes were left out: the file system or the namespace refuses them",
+            ),
+        ];
+        lines
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owners(uids: &str, own: u32) -> Owners {
+        Owners {
+            uids: parse(uids),
+            gids: parse(uids),
+            own: (own, own),
+        }
+    }
+
+    #[test]
+    fn maps_what_is_mapped() {
+        let root = owners("         0          0 4294967295\n", 0);
+        assert_eq!(root.of(0, 0).unwrap(), None);
+        assert_eq!(root.of(0, 42).unwrap(), Some((0, 42)));
+        assert_eq!(root.of(4_294_967_294, 0).unwrap(), Some((4_294_967_294, 0)));
+        let range = owners("0 1000 1\n1 100000 65536\n", 0);
+        assert_eq!(range.of(65536, 1).unwrap(), Some((65536, 1)));
+        let error = range.of(1, 65537).unwrap_err().to_string();
+        assert!(
+            error.contains("group 65537") && error.contains("65537 ids") && error.contains("hint: "),
+            "{error}"
+        );
+        assert!(owners("0 1000 1\n", 0).is_single());
+        assert_eq!(owners("0 1000 1\n", 0).of(33, 33).unwrap(), None);
+    }
+}
