@@ -260,7 +260,7 @@ impl<R: BufRead> Archive<R> {
         let mtime = || number::field(&old.mtime, "time").map(|seconds| (seconds, 0));
         let (uid, gid) = (id(pax.uid, &old.uid, "user id")?, id(pax.gid, &old.gid, "group id")?);
         let kind = self.kind(header, &path, link, size, &mut pax);
-        let kind = kind.map_err(|error| within(error, &path))?;
+        let kind = kind.map_err(|error| error.about(&path.escape_ascii().to_string()))?;
         Ok(Entry {
             kind,
             mode: u32::try_from(number::field(&old.mode, "mode")? & 0o7777).unwrap_or(0),
@@ -383,19 +383,6 @@ impl<R: BufRead> Archive<R> {
             count -= step;
         }
         Ok(())
-    }
-}
-
-/// Says which entry an error is about.
-pub fn within(error: Error, path: &[u8]) -> Error {
-    let name = path.escape_ascii();
-    match error {
-        Error::Refused(why) => Error::Refused(format!("{name}: {why}")),
-        Error::Io { doing, source } => Error::Io {
-            doing: format!("{name}: {doing}"),
-            source,
-        },
-        other => other,
     }
 }
 

@@ -8,7 +8,7 @@ mod settle;
 pub use owners::{LeftOut, Owners};
 pub use place::{OPAQUE, is_whiteout};
 
-use crate::archive::{Archive, Entry, Kind, Segment, within};
+use crate::archive::{Archive, Entry, Kind, Segment};
 use crate::error::{Doing, Error, Result};
 use names::Meaning;
 use place::{Directory, Tree, describe, is, open_in, status};
@@ -22,9 +22,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 /// A layer being unpacked.
-pub struct Layer<'a> {
+pub struct Layer {
     tree: Tree,
-    owners: &'a Owners,
+    owners: Rc<Owners>,
     left_out: LeftOut,
     /// What is to be set on directories when nothing more is put into them.
     directories: Vec<(Vec<u8>, Metadata)>,
@@ -38,9 +38,9 @@ struct Metadata {
     times: Timestamps,
 }
 
-impl<'a> Layer<'a> {
+impl Layer {
     /// A layer to be unpacked into this empty directory; the umask must be 0.
-    pub fn new(root: OwnedFd, owners: &'a Owners) -> Self {
+    pub fn new(root: OwnedFd, owners: Rc<Owners>) -> Self {
         Self {
             tree: Tree::new(root),
             owners,
@@ -53,7 +53,7 @@ impl<'a> Layer<'a> {
     pub fn unpack(&mut self, archive: &mut Archive<impl BufRead>) -> Result<()> {
         while let Some(entry) = archive.next_entry()? {
             self.entry(&entry, archive)
-                .map_err(|error| within(error, &entry.path))?;
+                .map_err(|error| error.about(&entry.path.escape_ascii().to_string()))?;
         }
         self.finish_directories()
     }

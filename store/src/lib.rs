@@ -32,6 +32,8 @@ pub mod spec;
 pub mod state;
 pub mod time;
 pub mod tree;
+#[cfg(feature = "unpack")]
+pub mod unpack;
 
 pub use container::Container;
 pub use digest::{Digest, Hasher};

@@ -78,6 +78,13 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
+    /// Adds what another layer could not keep.
+    pub fn add(&mut self, other: &Self) {
+        self.owners += other.owners;
+        self.devices += other.devices;
+        self.xattrs += other.xattrs;
+    }
+
     /// One line for each kind.
     pub fn lines(&self) -> Vec<String> {
         let lines = [

@@ -9,6 +9,7 @@ mod path;
 mod rm;
 mod rmi;
 mod tag;
+mod unpack;
 
 use lexopt::ValueExt;
 use lexopt::prelude::*;
@@ -19,7 +20,7 @@ use store::{Error, Result};
 /// A verb: its name, what it does in a line, and what runs it.
 type Verb = (&'static str, &'static str, fn(lexopt::Parser) -> Result<()>);
 
-const VERBS: [Verb; 9] = [
+const VERBS: [Verb; 10] = [
     ("create", "make a container of an image", create::run),
     ("fsck", "check every blob, image and container", fsck::run),
     ("gc", "remove what nothing leads to", gc::run),
@@ -29,6 +30,7 @@ const VERBS: [Verb; 9] = [
     ("rm", "remove containers", rm::run),
     ("rmi", "remove references and images", rmi::run),
     ("tag", "give an image another reference", tag::run),
+    ("unpack", "unpack the layers of images", unpack::run),
 ];
 
 /// Runs the verb that the arguments begin with.

@@ -1,0 +1,336 @@
+//! Unpacking the layers of images: each once, whole or not at all, whoever else does the same meanwhile.
+
+use crate::archive::Archive;
+use crate::digest::{Digest, Hasher};
+use crate::error::{Doing, Error, Result};
+use crate::image::Image;
+use crate::inflate::{self, CHUNK, Hashing, read_full};
+use crate::layer::{Layer, LeftOut, Owners};
+use crate::root::{Store, sync_dir};
+use crate::tree;
+use rustix::fs::{FlockOperation, Mode, fchmod, flock, fremovexattr, syncfs};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+
+/// How many chunks wait between inflating and writing.
+const QUEUE: usize = 4;
+
+/// A run of unpacking. Layers become visible together, by [`Unpacking::publish`].
+pub struct Unpacking<'a> {
+    store: &'a Store,
+    owners: Rc<Owners>,
+    left_out: LeftOut,
+    /// What was asked for and is not published: blob and diffid, in that order.
+    asked: Vec<(Digest, Digest)>,
+    ready: HashMap<Digest, Ready>,
+}
+
+/// A layer that is unpacked, but not visible yet.
+struct Ready {
+    layer: Layer,
+    claim: Claim,
+}
+
+impl<'a> Unpacking<'a> {
+    /// Begins. From here on the program's umask is 0, for modes are those of the archives.
+    pub fn new(store: &'a Store) -> Result<Self> {
+        rustix::process::umask(Mode::empty());
+        let owners = Rc::new(Owners::here()?);
+        Ok(Self {
+            store,
+            owners,
+            left_out: LeftOut::default(),
+            asked: Vec::new(),
+            ready: HashMap::new(),
+        })
+    }
+
+    /// Unpacks a layer, unless it is there. One that another program is unpacking is left until the end.
+    pub fn layer(&mut self, blob: &Digest, diff_id: &Digest) -> Result<()> {
+        if self.asked.iter().any(|(_, asked)| asked == diff_id) {
+            return Ok(());
+        }
+        self.asked.push((blob.clone(), diff_id.clone()));
+        // Waiting here, with other layers claimed, two programs could wait for one another.
+        if let Some(claim) = Claim::new(self.store, diff_id, FlockOperation::NonBlockingLockExclusive)? {
+            let ready = self.unpack(blob, diff_id, claim)?;
+            self.ready.insert(diff_id.clone(), ready);
+        }
+        Ok(())
+    }
+
+    /// Unpacks what is missing of an image's layers, and publishes it with all that was asked for before.
+    pub fn image(&mut self, image: &Image) -> Result<()> {
+        let pairs = image.manifest.layers.iter().zip(image.diff_ids());
+        let pairs: Vec<_> = pairs
+            .map(|(layer, diff_id)| (layer.digest.clone(), diff_id.clone()))
+            .collect();
+        for (blob, diff_id) in &pairs {
+            self.layer(blob, diff_id)?;
+        }
+        self.asked
+            .retain(|(_, asked)| !pairs.iter().any(|(_, diff_id)| diff_id == asked));
+        self.publish_in_order(&pairs, true)?;
+        self.publish()
+    }
+
+    /// Makes all that was unpacked visible: it is on the disk before it is.
+    pub fn publish(&mut self) -> Result<()> {
+        let pairs = std::mem::take(&mut self.asked);
+        self.publish_in_order(&pairs, false)
+    }
+
+    /// What could not be kept, in one line for each kind.
+    pub fn notices(&self) -> Vec<String> {
+        self.left_out.lines()
+    }
+
+    /// Publishes layers, the base first. Are they one image's, then each is settled on those before it.
+    fn publish_in_order(&mut self, pairs: &[(Digest, Digest)], image: bool) -> Result<()> {
+        let mut batch: Vec<(Digest, Ready)> = Vec::new();
+        for (place, (blob, diff_id)) in pairs.iter().enumerate() {
+            let mut ready = match self.ready.remove(diff_id) {
+                Some(ready) => ready,
+                None if self.store.layer_path(diff_id).exists() => continue,
+                None if batch.iter().any(|(known, _)| known == diff_id) => continue,
+                None => {
+                    // Another program has it: while we wait, nobody waits for us.
+                    self.flush(&mut batch)?;
+                    let claim = Claim::new(self.store, diff_id, FlockOperation::LockExclusive)?;
+                    let Some(claim) = claim else { continue };
+                    self.unpack(blob, diff_id, claim)?
+                }
+            };
+            if image && !ready.layer.is_settled() {
+                let below = pairs[..place].iter().rev().map(|(_, diff_id)| {
+                    let waiting = batch.iter().find(|(known, _)| known == diff_id);
+                    let path =
+                        waiting.map_or_else(|| self.store.layer_path(diff_id), |(_, ready)| ready.claim.path.clone());
+                    open_dir(&path)
+                });
+                let below = below.collect::<Result<Vec<_>>>()?;
+                ready.layer.settle(&below).map_err(|error| about(error, diff_id))?;
+            }
+            batch.push((diff_id.clone(), ready));
+        }
+        self.flush(&mut batch)
+    }
+
+    fn flush(&self, batch: &mut Vec<(Digest, Ready)>) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let layers = self.store.path("layers");
+        let doing = || format!("storing layers in {}", layers.display());
+        syncfs(open_dir(&layers)?).doing(doing)?;
+        for (diff_id, ready) in batch.drain(..) {
+            ready.claim.publish(&self.store.layer_path(&diff_id))?;
+        }
+        sync_dir(&layers)
+    }
+
+    fn unpack(&mut self, blob: &Digest, diff_id: &Digest, claim: Claim) -> Result<Ready> {
+        let root = claim.make()?;
+        let mut layer = Layer::new(root, Rc::clone(&self.owners));
+        let file = self.store.open_blob(blob)?;
+        extract(&mut layer, file, blob, diff_id).map_err(|error| about(error, diff_id))?;
+        self.left_out.add(layer.left_out());
+        Ok(Ready { layer, claim })
+    }
+}
+
+fn about(error: Error, diff_id: &Digest) -> Error {
+    error.about(&format!("unpacking layer {diff_id}"))
+}
+
+fn open_dir(path: &Path) -> Result<OwnedFd> {
+    File::open(path)
+        .map(OwnedFd::from)
+        .doing(|| format!("opening {}", path.display()))
+}
+
+/// The sole right to unpack a layer, held by the lock of a file in `ingest/`. Dropped, what was unpacked goes.
+struct Claim {
+    path: PathBuf,
+    lock: PathBuf,
+    _file: File,
+}
+
+impl Claim {
+    /// `None`: the layer is there, or another program has it and `operation` does not wait.
+    fn new(store: &Store, diff_id: &Digest, operation: FlockOperation) -> Result<Option<Self>> {
+        let path = store.path("ingest").join(format!("layer-{}", diff_id.hex()));
+        let lock = path.with_extension("lock");
+        let doing = || format!("locking {}", lock.display());
+        loop {
+            if store.layer_path(diff_id).exists() {
+                return Ok(None);
+            }
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&lock);
+            let file = file.doing(doing)?;
+            match flock(&file, operation) {
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                other => other.doing(doing)?,
+            }
+            // Whoever held the lock before has removed the file: only its name counts.
+            let named =
+                fs::metadata(&lock).is_ok_and(|named| file.metadata().is_ok_and(|own| own.ino() == named.ino()));
+            if named && !store.layer_path(diff_id).exists() {
+                return Ok(Some(Self {
+                    path,
+                    lock,
+                    _file: file,
+                }));
+            }
+        }
+    }
+
+    /// Makes the empty directory to unpack into; what an earlier run left there goes first.
+    fn make(&self) -> Result<OwnedFd> {
+        tree::remove(&self.path)?;
+        let doing = || format!("making {}", self.path.display());
+        DirBuilder::new().mode(0o755).create(&self.path).doing(doing)?;
+        let root = open_dir(&self.path)?;
+        // `ingest/` may hand down a group or an access control list that the layer knows nothing of.
+        let _ = fremovexattr(&root, "system.posix_acl_default");
+        let _ = fremovexattr(&root, "system.posix_acl_access");
+        let own = (rustix::process::geteuid(), rustix::process::getegid());
+        rustix::fs::fchown(&root, Some(own.0), Some(own.1)).doing(doing)?;
+        fchmod(&root, Mode::from_raw_mode(0o755)).doing(doing)?;
+        Ok(root)
+    }
+
+    fn publish(self, target: &Path) -> Result<()> {
+        fs::rename(&self.path, target).doing(|| format!("storing {}", target.display()))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // After an error, which says more. What stays is garbage that the next run or `gc` removes.
+        let _ = tree::remove(&self.path);
+        let _ = fs::remove_file(&self.lock);
+    }
+}
+
+/// Inflates a blob and unpacks it, one beside the other; both digests are verified.
+fn extract(layer: &mut Layer, file: File, blob: &Digest, diff_id: &Digest) -> Result<()> {
+    thread::scope(|scope| {
+        let (full, chunks) = sync_channel(QUEUE);
+        let (used, empty) = channel();
+        let reader = thread::Builder::new().spawn_scoped(scope, move || produce(file, blob, &full, &empty));
+        let reader = reader.doing(|| "starting a thread".into())?;
+        let hasher = diff_id.hasher();
+        let mut input = Chunks {
+            chunks,
+            used,
+            chunk: Vec::new(),
+            next: 0,
+            hasher,
+        };
+        let unpacked = layer.unpack(&mut Archive::new(&mut input));
+        let Chunks { hasher, chunks, .. } = input;
+        drop(chunks); // The reader, if it still runs, ends when nobody takes its chunks.
+        let read = reader.join();
+        unpacked?;
+        let actual = read.map_err(|_| Error::Failed("reading the blob ended early".into()))?;
+        if actual.as_ref() != Some(blob) {
+            return Err(Error::Refused(format!(
+                "blob {blob} is damaged\nhint: pull the image again"
+            )));
+        }
+        let actual = hasher.finish();
+        if actual != *diff_id {
+            return Err(Error::Refused(format!("its content has another diffid: {actual}")));
+        }
+        Ok(())
+    })
+}
+
+/// Sends a blob's content in chunks; the digest of the blob, if all of it was read.
+fn produce(
+    file: File,
+    blob: &Digest,
+    full: &SyncSender<io::Result<Vec<u8>>>,
+    empty: &Receiver<Vec<u8>>,
+) -> Option<Digest> {
+    let mut hashing = Hashing::new(file, blob.hasher());
+    let sent = send(&mut hashing, full, empty);
+    match sent {
+        Ok(true) => Some(hashing.finish().0),
+        Ok(false) => None,
+        Err(error) => {
+            let _ = full.send(Err(error)); // If nobody takes it, there was an error before.
+            None
+        }
+    }
+}
+
+fn send(
+    input: impl Read + Send,
+    full: &SyncSender<io::Result<Vec<u8>>>,
+    empty: &Receiver<Vec<u8>>,
+) -> io::Result<bool> {
+    let mut content = inflate::open(BufReader::with_capacity(CHUNK, input))?;
+    loop {
+        let mut chunk = empty.try_recv().unwrap_or_default();
+        chunk.resize(CHUNK, 0);
+        let count = read_full(&mut content, &mut chunk)?;
+        chunk.truncate(count);
+        if count == 0 {
+            return Ok(true);
+        }
+        if full.send(Ok(chunk)).is_err() {
+            return Ok(false);
+        }
+    }
+}
+
+/// The content as it comes out of the other thread, hashed on its way.
+struct Chunks {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    used: Sender<Vec<u8>>,
+    chunk: Vec<u8>,
+    next: usize,
+    hasher: Hasher,
+}
+
+impl BufRead for Chunks {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.next == self.chunk.len()
+            && let Ok(chunk) = self.chunks.recv()
+        {
+            let used = std::mem::replace(&mut self.chunk, chunk?);
+            self.next = 0;
+            self.hasher.update(&self.chunk);
+            let _ = self.used.send(used); // Only to spare memory.
+        }
+        Ok(&self.chunk[self.next..])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.next += count;
+    }
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
