@@ -1,0 +1,203 @@
+//! The flags of `run` and `create`: which are for `crate-store create`, and which for `crate-fetch`.
+
+use crate::program::{Failure, Outcome};
+use lexopt::prelude::*;
+use std::ffi::{OsStr, OsString};
+
+/// When to ask the registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// If the image is not here.
+    #[default]
+    Missing,
+    /// Each time.
+    Always,
+    /// Each time, and what is here will do where that fails.
+    Newer,
+    /// Not at all.
+    Never,
+}
+
+/// What is asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Flags for `crate-store create`.
+    pub create: Vec<OsString>,
+    /// Flags for `crate-fetch`.
+    pub fetch: Vec<OsString>,
+    /// The image.
+    pub image: OsString,
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+    /// When to ask the registry.
+    pub policy: Policy,
+}
+
+/// Flags with a value that `crate-store create` takes.
+const VALUES: [(&str, &str); 13] = [
+    ("e", "env"),
+    ("", "env-file"),
+    ("w", "workdir"),
+    ("u", "user"),
+    ("", "entrypoint"),
+    ("", "name"),
+    ("h", "hostname"),
+    ("v", "volume"),
+    ("", "mount"),
+    ("", "tmpfs"),
+    ("", "network"),
+    ("", "cidfile"),
+    ("l", "label"),
+];
+
+/// Switches that `crate-store create` takes.
+const SWITCHES: [(&str, &str); 3] = [("i", "interactive"), ("", "rm"), ("", "read-only")];
+
+/// What a user may well type, and cannot have yet.
+const NOT_YET: [(&str, &str); 2] = [("t", "tty"), ("d", "detach")];
+
+/// Reads the arguments of `run` and `create`; `verb` is named in messages.
+pub fn read(mut args: lexopt::Parser, verb: &str) -> Outcome<Wanted> {
+    let mut wanted = Wanted::default();
+    loop {
+        let (short, name) = match args.next()? {
+            Some(Short(letter)) => (true, letter.to_string()),
+            Some(Long(name)) => (false, name.to_owned()),
+            Some(Value(image)) => {
+                wanted.image = image;
+                break;
+            }
+            None => {
+                return Err(Failure::usage(format!(
+                    "{verb} wants an image\nhint: see crate {verb} --help"
+                )));
+            }
+        };
+        flag(&mut wanted, &mut args, short, &name, verb)?;
+    }
+    wanted.command = args.raw_args()?.collect();
+    Ok(wanted)
+}
+
+fn flag(wanted: &mut Wanted, args: &mut lexopt::Parser, short: bool, name: &str, verb: &str) -> Outcome {
+    let find = |table: &[(&str, &'static str)]| {
+        let found = table
+            .iter()
+            .find(|(letter, long)| if short { *letter == name } else { *long == name });
+        found.map(|(_, long)| *long)
+    };
+    if let Some(long) = find(&VALUES) {
+        wanted.create.push(joined(long, &args.value()?));
+    } else if let Some(long) = find(&SWITCHES) {
+        // In `-it`, `t` is no value of `-i`.
+        let value = if short { None } else { args.optional_value() };
+        wanted
+            .create
+            .push(value.map_or_else(|| format!("--{long}").into(), |value| joined(long, &value)));
+    } else if find(&NOT_YET).is_none() && !short || name == "q" {
+        other(wanted, args, name, verb)?;
+    } else {
+        return Err(unsupported(
+            verb,
+            &if short { format!("-{name}") } else { format!("--{name}") },
+        ));
+    }
+    Ok(())
+}
+
+/// Flags that are not, or not only, for `crate-store create`.
+fn other(wanted: &mut Wanted, args: &mut lexopt::Parser, name: &str, verb: &str) -> Outcome {
+    match name {
+        "q" | "quiet" => wanted.fetch.push("--quiet".into()),
+        "insecure" => wanted.fetch.push("--insecure".into()),
+        "tls-verify" => wanted.fetch.extend(tls_verify(args.optional_value())?),
+        "cacert" | "jobs" => wanted.fetch.push(joined(name, &args.value()?)),
+        "net" => wanted.create.push(joined("network", &args.value()?)),
+        "platform" => {
+            let flag = joined(name, &args.value()?);
+            wanted.create.push(flag.clone());
+            wanted.fetch.push(flag);
+        }
+        "pull" => wanted.policy = policy(&args.value()?)?,
+        _ => return Err(unsupported(verb, &format!("--{name}"))),
+    }
+    Ok(())
+}
+
+fn policy(text: &OsStr) -> Outcome<Policy> {
+    match text.to_str() {
+        Some("missing") => Ok(Policy::Missing),
+        Some("always") => Ok(Policy::Always),
+        Some("newer") => Ok(Policy::Newer),
+        Some("never") => Ok(Policy::Never),
+        _ => Err(Failure::usage(format!(
+            "--pull is missing, always, newer or never, not {}",
+            text.display()
+        ))),
+    }
+}
+
+/// `--tls-verify=false` is podman's word for `--insecure`.
+pub fn tls_verify(value: Option<OsString>) -> Outcome<Option<OsString>> {
+    match value.as_deref().map(OsStr::to_str) {
+        None | Some(Some("true")) => Ok(None),
+        Some(Some("false")) => Ok(Some("--insecure".into())),
+        _ => Err(Failure::usage("--tls-verify is true or false".into())),
+    }
+}
+
+fn unsupported(verb: &str, flag: &str) -> Failure {
+    Failure::usage(format!("{verb}: {flag} is not supported yet"))
+}
+
+fn joined(name: &str, value: &OsStr) -> OsString {
+    let mut flag = OsString::from(format!("--{name}="));
+    flag.push(value);
+    flag
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(text: &str) -> Outcome<Wanted> {
+        read(lexopt::Parser::from_args(text.split(' ')), "run")
+    }
+
+    #[test]
+    fn sorts_flags_by_program() {
+        let wanted = wanted("-i --rm=false -eA=B -w /x --pull=never --platform linux/arm64 -q img -i --rm").unwrap();
+        assert_eq!(
+            wanted.create,
+            [
+                "--interactive",
+                "--rm=false",
+                "--env=A=B",
+                "--workdir=/x",
+                "--platform=linux/arm64"
+            ]
+        );
+        assert_eq!(wanted.fetch, ["--platform=linux/arm64", "--quiet"]);
+        assert_eq!((wanted.image.to_str(), wanted.policy), (Some("img"), Policy::Never));
+        assert_eq!(wanted.command, ["-i", "--rm"]);
+    }
+
+    #[test]
+    fn refuses_by_name_what_does_not_work_yet() {
+        for (text, name) in [
+            ("-it x", "-t"),
+            ("-d x", "-d"),
+            ("--detach x", "--detach"),
+            ("--cap-add A x", "--cap-add"),
+            ("-p 1 x", "-p"),
+        ] {
+            assert_eq!(
+                wanted(text).unwrap_err().message,
+                format!("run: {name} is not supported yet")
+            );
+        }
+        for bad in ["--rm", "--pull=sometimes x", "-e"] {
+            assert_eq!(wanted(bad).unwrap_err().code, 2, "{bad}");
+        }
+    }
+}

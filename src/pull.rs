@@ -1,0 +1,114 @@
+//! Bringing images: `crate-fetch --layers … | crate-sup unshare crate-store unpack -`.
+
+use crate::flags;
+use crate::program::{self, Failure, Outcome};
+use lexopt::prelude::*;
+use std::ffi::{OsStr, OsString};
+use std::process::{Command, Stdio};
+
+/// `crate pull`.
+pub fn run(mut args: lexopt::Parser) -> Outcome {
+    let mut fetch = Vec::new();
+    let mut image = None;
+    while let Some(argument) = args.next()? {
+        match argument {
+            Value(text) if image.is_none() => image = Some(text),
+            Short('q') => fetch.push("--quiet".into()),
+            Long(name @ ("quiet" | "insecure")) => fetch.push(format!("--{name}").into()),
+            Long("tls-verify") => fetch.extend(flags::tls_verify(args.optional_value())?),
+            Long(name @ ("platform" | "jobs" | "cacert" | "as" | "pull")) => {
+                let name = format!("--{name}");
+                fetch.extend([name.into(), args.value()?]);
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let Some(image) = image else {
+        return Err(Failure::usage(
+            "pull wants an image\nhint: see crate pull --help".into(),
+        ));
+    };
+    program::print(&pull(&fetch, &image)?)
+}
+
+/// Fetches an image, its layers being unpacked as they land; hands back the digest of its manifest.
+pub fn pull(flags: &[OsString], image: &OsStr) -> Outcome<String> {
+    let mut fetch = program::sibling("crate-fetch")?;
+    fetch
+        .arg("--layers")
+        .args(flags)
+        .arg("--")
+        .arg(image)
+        .stdout(Stdio::piped());
+    let mut fetching = fetch.spawn().map_err(|error| program::failed(&fetch, &error))?;
+    let layers = fetching.stdout.take().map_or_else(Stdio::null, Stdio::from);
+    let unpacked = unpack(layers);
+    let fetched = fetching.wait().map_err(|error| program::failed(&fetch, &error))?;
+    match (program::code(fetched), unpacked) {
+        (0, unpacked) => unpacked,
+        // 1 is also what comes of a reader that is gone: then the reader's failure says more.
+        (1, Err(failure)) => Err(failure),
+        (code, _) => Err(Failure::told(code)),
+    }
+}
+
+/// Unpacks what `layers` names. This program must not keep `layers` open, or a fetch that nobody reads would
+/// never end: it goes with the command.
+fn unpack(layers: Stdio) -> Outcome<String> {
+    let mut command = program::mapped(&["crate-store", "unpack", "-"])?;
+    command.stdin(layers).stdout(Stdio::piped());
+    let child = command.spawn().map_err(|error| program::failed(&command, &error))?;
+    drop(command);
+    let output = child
+        .wait_with_output()
+        .map_err(|error| Failure::system("reading from crate-store unpack", &error))?;
+    match program::code(output.status) {
+        0 => Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned()),
+        code => Err(Failure::told(code)),
+    }
+}
+
+/// Unpacks what is here already of an image.
+pub fn unpack_held(image: &OsStr) -> Outcome {
+    let mut command: Command = program::mapped(&["crate-store", "unpack", "--"])?;
+    let status = command
+        .arg(image)
+        .stdout(Stdio::null())
+        .status()
+        .map_err(|error| program::failed(&command, &error))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failure::told(program::code(status)))
+    }
+}
+
+/// Is the image given by a file or folder that holds it, rather than by a reference?
+pub fn is_source(image: &OsStr) -> bool {
+    let image = image.to_string_lossy();
+    image == "-"
+        || ["oci:", "oci-archive:", "docker-archive:"]
+            .iter()
+            .any(|kind| image.starts_with(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_sources_from_references() {
+        for source in [
+            "-",
+            "oci:dir",
+            "oci:/dir:ref",
+            "oci-archive:f.tar",
+            "docker-archive:f.tar",
+        ] {
+            assert!(is_source(OsStr::new(source)), "{source}");
+        }
+        for reference in ["alpine", "localhost:5000/oci:1", "oci", "oci/x:1"] {
+            assert!(!is_source(OsStr::new(reference)), "{reference}");
+        }
+    }
+}
