@@ -53,9 +53,6 @@ const VALUES: [(&str, &str); 13] = [
 /// Switches that `crate-store create` takes.
 const SWITCHES: [(&str, &str); 3] = [("i", "interactive"), ("", "rm"), ("", "read-only")];
 
-/// What a user may well type, and cannot have yet.
-const NOT_YET: [(&str, &str); 2] = [("t", "tty"), ("d", "detach")];
-
 /// Reads the arguments of `run` and `create`; `verb` is named in messages.
 pub fn read(mut args: lexopt::Parser, verb: &str) -> Outcome<Wanted> {
     let mut wanted = Wanted::default();
@@ -94,13 +91,9 @@ fn flag(wanted: &mut Wanted, args: &mut lexopt::Parser, short: bool, name: &str,
         wanted
             .create
             .push(value.map_or_else(|| format!("--{long}").into(), |value| joined(long, &value)));
-    } else if find(&NOT_YET).is_none() && !short || name == "q" {
-        other(wanted, args, name, verb)?;
     } else {
-        return Err(unsupported(
-            verb,
-            &if short { format!("-{name}") } else { format!("--{name}") },
-        ));
+        let name = if short { format!("-{name}") } else { format!("--{name}") };
+        other(wanted, args, &name, verb)?;
     }
     Ok(())
 }
@@ -108,18 +101,19 @@ fn flag(wanted: &mut Wanted, args: &mut lexopt::Parser, short: bool, name: &str,
 /// Flags that are not, or not only, for `crate-store create`.
 fn other(wanted: &mut Wanted, args: &mut lexopt::Parser, name: &str, verb: &str) -> Outcome {
     match name {
-        "q" | "quiet" => wanted.fetch.push("--quiet".into()),
-        "insecure" => wanted.fetch.push("--insecure".into()),
-        "tls-verify" => wanted.fetch.extend(tls_verify(args.optional_value())?),
-        "cacert" | "jobs" => wanted.fetch.push(joined(name, &args.value()?)),
-        "net" => wanted.create.push(joined("network", &args.value()?)),
-        "platform" => {
-            let flag = joined(name, &args.value()?);
+        "-q" | "--quiet" => wanted.fetch.push("--quiet".into()),
+        "--insecure" => wanted.fetch.push("--insecure".into()),
+        "--tls-verify" => wanted.fetch.extend(tls_verify(args.optional_value().as_deref())?),
+        "--cacert" => wanted.fetch.push(joined("cacert", &args.value()?)),
+        "--jobs" => wanted.fetch.push(joined("jobs", &args.value()?)),
+        "--net" => wanted.create.push(joined("network", &args.value()?)),
+        "--platform" => {
+            let flag = joined("platform", &args.value()?);
             wanted.create.push(flag.clone());
             wanted.fetch.push(flag);
         }
-        "pull" => wanted.policy = policy(&args.value()?)?,
-        _ => return Err(unsupported(verb, &format!("--{name}"))),
+        "--pull" => wanted.policy = policy(&args.value()?)?,
+        _ => return Err(unsupported(verb, name)),
     }
     Ok(())
 }
@@ -138,8 +132,8 @@ fn policy(text: &OsStr) -> Outcome<Policy> {
 }
 
 /// `--tls-verify=false` is podman's word for `--insecure`.
-pub fn tls_verify(value: Option<OsString>) -> Outcome<Option<OsString>> {
-    match value.as_deref().map(OsStr::to_str) {
+pub fn tls_verify(value: Option<&OsStr>) -> Outcome<Option<OsString>> {
+    match value.map(OsStr::to_str) {
         None | Some(Some("true")) => Ok(None),
         Some(Some("false")) => Ok(Some("--insecure".into())),
         _ => Err(Failure::usage("--tls-verify is true or false".into())),

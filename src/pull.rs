@@ -15,7 +15,7 @@ pub fn run(mut args: lexopt::Parser) -> Outcome {
             Value(text) if image.is_none() => image = Some(text),
             Short('q') => fetch.push("--quiet".into()),
             Long(name @ ("quiet" | "insecure")) => fetch.push(format!("--{name}").into()),
-            Long("tls-verify") => fetch.extend(flags::tls_verify(args.optional_value())?),
+            Long("tls-verify") => fetch.extend(flags::tls_verify(args.optional_value().as_deref())?),
             Long(name @ ("platform" | "jobs" | "cacert" | "as" | "pull")) => {
                 let name = format!("--{name}");
                 fetch.extend([name.into(), args.value()?]);

@@ -52,14 +52,14 @@ fn made(mut wanted: Wanted) -> Outcome<String> {
     let first = attempt(&wanted)?;
     let code = program::code(first.status);
     if code != NOT_FOUND {
-        return id(first);
+        return id(&first);
     }
     // What it said on standard error is what is now put right.
     match wanted.policy {
         Policy::Never => pull::unpack_held(&wanted.image)?,
         _ => bring(&wanted, "missing")?,
     }
-    id(attempt(&wanted)?)
+    id(&attempt(&wanted)?)
 }
 
 /// The policies that ask the registry in any case.
@@ -92,7 +92,7 @@ fn attempt(wanted: &Wanted) -> Outcome<Output> {
 }
 
 /// The id that it printed; or passes on why there is none.
-fn id(output: Output) -> Outcome<String> {
+fn id(output: &Output) -> Outcome<String> {
     let _ = std::io::stderr().write_all(&output.stderr); // Nobody reads it, if this fails.
     match program::code(output.status) {
         0 => Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned()),

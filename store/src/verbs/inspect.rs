@@ -33,7 +33,10 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
         });
         Ok(())
     });
-    print_json(&Json::Array(found))?;
+    // Of nothing but failures, nothing is shown.
+    if outcome.is_ok() || !found.is_empty() {
+        print_json(&Json::Array(found))?;
+    }
     outcome
 }
 
