@@ -8,7 +8,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use store::error::Doing;
-use store::{Error, Result};
+use store::root::run_dir;
+use store::{Error, Result, Store};
 
 /// Executes the command that the arguments give; comes back only with an error, or code 126 or 127.
 pub fn unshare(parser: &mut Parser) -> Result<u8> {
@@ -20,10 +21,14 @@ pub fn unshare(parser: &mut Parser) -> Result<u8> {
         return Err(Error::Usage("unshare: a command is wanted".into()));
     };
     let maps = IdMaps::of_caller();
+    let mut inside = Command::new(program);
     if maps.has_namespace() {
+        // Inside, the caller is root and would look for root's store: it is told where the caller's own is.
+        let store = Store::default_path()?;
+        inside.env("CRATE_RUN", run_dir(&store)?).env("CRATE_ROOT", store);
         enter(&maps)?;
     }
-    let error = Command::new(program).args(arguments).exec();
+    let error = inside.args(arguments).exec();
     eprintln!("crate-sup: executing {}: {error}", program.display());
     Ok(if error.kind() == ErrorKind::NotFound { 127 } else { 126 })
 }
