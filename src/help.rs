@@ -73,10 +73,10 @@ or a name. Exit codes are those of crate run.
 
 /// `crate pull --help`.
 pub const PULL: &str = "\
-usage: crate pull [FLAG…] IMAGE
+usage: crate pull [FLAG…] IMAGE…
 
-Brings an image into the store and unpacks its layers, and prints the digest of its
-manifest. IMAGE is a reference (alpine, localhost:5000/x:1, quay.io/a/b@sha256:…) or a
+Brings images into the store, one after another, unpacks their layers, and prints the digest
+of each one's manifest. IMAGE is a reference (alpine, localhost:5000/x:1, quay.io/a/b@sha256:…) or a
 source: oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], or - for an
 archive on standard input. Exit code 3: no such image; 5: the registry or network failed;
 6: what came does not match its digest, or is malformed.

@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 /// `crate pull`.
 pub fn run(mut args: lexopt::Parser) -> Outcome {
     let mut fetch = Vec::new();
-    let mut image = None;
+    let mut images = Vec::new();
     while let Some(argument) = args.next()? {
         match argument {
-            Value(text) if image.is_none() => image = Some(text),
+            Value(text) => images.push(text),
             Short('q') => fetch.push("--quiet".into()),
             Long(name @ ("quiet" | "insecure")) => fetch.push(format!("--{name}").into()),
             Long("tls-verify") => fetch.extend(flags::tls_verify(args.optional_value().as_deref())?),
@@ -23,12 +23,10 @@ pub fn run(mut args: lexopt::Parser) -> Outcome {
             other => return Err(other.unexpected().into()),
         }
     }
-    let Some(image) = image else {
-        return Err(Failure::usage(
-            "pull wants an image\nhint: see crate pull --help".into(),
-        ));
-    };
-    program::print(&pull(&fetch, &image)?)
+    if images.is_empty() {
+        return Err(Failure::usage("pull wants an image\nhint: see crate pull --help".into()));
+    }
+    images.iter().try_for_each(|image| program::print(&pull(&fetch, image)?))
 }
 
 /// Fetches an image, its layers being unpacked as they land; hands back the digest of its manifest.
