@@ -21,6 +21,8 @@ pub mod inflate;
 pub mod json;
 #[cfg(feature = "unpack")]
 pub mod layer;
+#[cfg(feature = "unpack")]
+pub mod load;
 pub mod mark;
 pub mod mounts;
 pub mod oci;
@@ -29,6 +31,8 @@ pub mod reference;
 pub mod remove;
 pub mod root;
 pub mod spec;
+#[cfg(feature = "unpack")]
+pub mod spool;
 pub mod state;
 pub mod time;
 pub mod tree;

@@ -5,6 +5,7 @@ mod fsck;
 mod gc;
 mod images;
 mod inspect;
+mod load;
 mod path;
 mod rm;
 mod rmi;
@@ -20,12 +21,13 @@ use store::{Error, Result};
 /// A verb: its name, what it does in a line, and what runs it.
 type Verb = (&'static str, &'static str, fn(lexopt::Parser) -> Result<()>);
 
-const VERBS: [Verb; 10] = [
+const VERBS: [Verb; 11] = [
     ("create", "make a container of an image", create::run),
     ("fsck", "check every blob, image and container", fsck::run),
     ("gc", "remove what nothing leads to", gc::run),
     ("images", "list images", images::run),
     ("inspect", "show images and containers as JSON", inspect::run),
+    ("load", "bring images from layouts and archives", load::run),
     ("path", "print where the store, or something in it, is", path::run),
     ("rm", "remove containers", rm::run),
     ("rmi", "remove references and images", rmi::run),
