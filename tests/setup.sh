@@ -52,6 +52,8 @@ toolchain() {
 	triple=$1
 	under=$(echo "$triple" | tr - _)
 	upper=$(echo "$under" | tr '[:lower:]' '[:upper:]')
+	# A panic aborts, so nothing ever reads unwind tables: crate-fetch is 80 KB smaller without.
+	no_tables="-fno-asynchronous-unwind-tables -fno-unwind-tables"
 	if command -v rustc >/dev/null 2>&1 && ! has_std rustc "$triple" && command -v rustup >/dev/null 2>&1; then
 		rustup target add "$triple" >/dev/null 2>&1 || say "rustup cannot fetch $triple: building std from Debian's sources"
 	fi
@@ -59,8 +61,8 @@ toolchain() {
 		packages musl-tools=musl-gcc >&2
 		cat <<-END
 			#!/bin/sh
-			export CC_$under=musl-gcc
-			export CARGO_TARGET_${upper}_RUSTFLAGS="-C relocation-model=static -C target-feature=+crt-static"
+			export CC_$under=musl-gcc CFLAGS_$under="$no_tables"
+			export CARGO_TARGET_${upper}_RUSTFLAGS="-C relocation-model=static -C target-feature=+crt-static -C force-unwind-tables=no"
 			exec cargo "\$@"
 		END
 		return
@@ -74,9 +76,9 @@ toolchain() {
 	cat <<-END
 		#!/bin/sh
 		export RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc RUSTC_BOOTSTRAP=1
-		export CC_$under=musl-gcc CARGO_TARGET_${upper}_LINKER=musl-gcc
+		export CC_$under=musl-gcc CARGO_TARGET_${upper}_LINKER=musl-gcc CFLAGS_$under="$no_tables"
 		export CARGO_UNSTABLE_BUILD_STD=std,panic_abort
-		export CARGO_TARGET_${upper}_RUSTFLAGS="-C link-self-contained=no -C relocation-model=static -C target-feature=+crt-static -L native=$native"
+		export CARGO_TARGET_${upper}_RUSTFLAGS="-C link-self-contained=no -C relocation-model=static -C target-feature=+crt-static -C force-unwind-tables=no -L native=$native"
 		exec /usr/bin/cargo "\$@"
 	END
 }
