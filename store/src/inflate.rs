@@ -249,15 +249,15 @@ impl<R: BufRead> Zstd<R> {
 impl<R: BufRead> Read for Zstd<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.frame.can_collect() == 0 {
-            if !self.frame.is_finished() {
-                let strategy = BlockDecodingStrategy::UptoBytes(CHUNK);
-                let decoded = self.frame.decode_blocks(&mut self.input, strategy);
-                decoded.map_err(|error| damaged(format!("its zstd content is damaged: {error}")))?;
-            } else {
+            if self.frame.is_finished() {
                 self.check()?;
                 if !self.begin()? {
                     return Ok(0);
                 }
+            } else {
+                let strategy = BlockDecodingStrategy::UptoBytes(CHUNK);
+                let decoded = self.frame.decode_blocks(&mut self.input, strategy);
+                decoded.map_err(|error| damaged(format!("its zstd content is damaged: {error}")))?;
             }
         }
         self.frame.read(buffer)
@@ -296,18 +296,17 @@ static TABLES: [[u32; 256]; 8] = tables();
 
 const fn tables() -> [[u32; 256]; 8] {
     let mut tables = [[0; 256]; 8];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut remainder = byte as u32;
+    let (mut index, mut byte) = (0, 0);
+    while index < 256 {
+        let mut remainder: u32 = byte;
         let mut bit = 0;
         while bit < 8 {
             remainder = (remainder >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(remainder & 1));
             bit += 1;
         }
-        tables[0][byte] = remainder;
-        byte += 1;
+        tables[0][index] = remainder;
+        (index, byte) = (index + 1, byte + 1);
     }
-    let mut index = 256;
     while index < 256 * 8 {
         let before = tables[index / 256 - 1][index % 256];
         tables[index / 256][index % 256] = (before >> 8) ^ tables[0][(before & 0xff) as usize];

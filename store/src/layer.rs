@@ -6,12 +6,12 @@ mod place;
 mod settle;
 
 pub use owners::{LeftOut, Owners};
-pub use place::{OPAQUE, is_whiteout};
 
 use crate::archive::{Archive, Entry, Kind, Segment};
+use crate::at::{is, is_whiteout, open_dir_in, status};
 use crate::error::{Doing, Error, Result};
 use names::Meaning;
-use place::{Directory, Tree, describe, is, open_in, status};
+use place::{Directory, Tree, describe};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chownat, fchmod, fchown,
     fsetxattr, ftruncate, futimens, linkat, lsetxattr, makedev, mkdirat, mknodat, openat, symlinkat, utimensat,
@@ -143,15 +143,15 @@ impl Layer {
     fn make<T>(
         &mut self,
         place: &Place,
-        make: impl Fn(BorrowedFd<'_>, &[u8]) -> rustix::io::Result<T>,
+        call: impl Fn(BorrowedFd<'_>, &[u8]) -> rustix::io::Result<T>,
     ) -> Result<(T, bool)> {
         let parent = place.parent.fd.as_fd();
-        match make(parent, place.name) {
+        match call(parent, place.name) {
             Err(Errno::EXIST) => {
                 self.tree.remove(parent, &place.path())?;
-                make(parent, place.name).map(|made| (made, true))
+                call(parent, place.name).map(|new| (new, true))
             }
-            made => made.map(|made| (made, false)),
+            other => other.map(|new| (new, false)),
         }
         .doing(|| describe("making", &place.path()))
     }
@@ -194,7 +194,7 @@ impl Layer {
         let found = status(parent, place.name).doing(|| describe("looking at", &path))?;
         if !found.is_some_and(|stat| is(&stat, FileType::Directory)) {
             // Closed while it is being filled; its own mode comes at the end.
-            let (_, replaced) = self.make(place, |parent, name| mkdirat(parent, name, Mode::RWXU))?;
+            let ((), replaced) = self.make(place, |parent, name| mkdirat(parent, name, Mode::RWXU))?;
             if replaced {
                 // Something else had taken the place of what lower layers have here.
                 self.tree.mark_opaque(&path)?;
@@ -203,7 +203,7 @@ impl Layer {
         self.tree.implied.remove(&path);
         if !entry.xattrs.is_empty() {
             let doing = || describe("opening", &path);
-            let fd = open_in(parent, place.name, OFlags::RDONLY | OFlags::DIRECTORY).doing(doing)?;
+            let fd = open_dir_in(parent, place.name).doing(doing)?;
             self.xattrs(entry, |name, value| fsetxattr(&fd, name, value, XattrFlags::empty()))
                 .doing(doing)?;
         }
@@ -250,14 +250,14 @@ impl Layer {
         let parent = place.parent.fd.as_fd();
         // A character device 0:0 would be taken for a whiteout.
         let allowed = kind != FileType::CharacterDevice || device != 0;
-        let made = match mknodat(parent, place.name, kind, mode, device) {
+        let node = match mknodat(parent, place.name, kind, mode, device) {
             _ if !allowed => Err(Errno::PERM),
             Err(Errno::EXIST) => self
                 .make(place, |parent, name| mknodat(parent, name, kind, mode, device))
                 .map(|_| Ok(()))?,
             other => other,
         };
-        match made {
+        match node {
             Err(Errno::PERM) if kind != FileType::Fifo => {
                 self.left_out.devices += 1;
                 Ok(())

@@ -5,9 +5,11 @@
 
 #[cfg(feature = "unpack")]
 pub mod archive;
+pub mod at;
 pub mod blob;
 pub mod bundle;
 pub mod container;
+pub mod copy;
 pub mod create;
 pub mod digest;
 pub mod environment;

@@ -243,7 +243,9 @@ fn extract(layer: &mut Layer, file: File, blob: &Digest, diff_id: &Digest) -> Re
             hasher,
         };
         let unpacked = layer.unpack(&mut Archive::new(&mut input));
-        let Chunks { hasher, chunks, .. } = input;
+        let Chunks {
+            hasher, full: chunks, ..
+        } = input;
         drop(chunks); // The reader, if it still runs, ends when nobody takes its chunks.
         let read = reader.join();
         unpacked?;
@@ -302,7 +304,7 @@ fn send(
 
 /// The content as it comes out of the other thread, hashed on its way.
 struct Chunks {
-    chunks: Receiver<io::Result<Vec<u8>>>,
+    full: Receiver<io::Result<Vec<u8>>>,
     used: Sender<Vec<u8>>,
     chunk: Vec<u8>,
     next: usize,
@@ -312,7 +314,7 @@ struct Chunks {
 impl BufRead for Chunks {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.next == self.chunk.len()
-            && let Ok(chunk) = self.chunks.recv()
+            && let Ok(chunk) = self.full.recv()
         {
             let used = std::mem::replace(&mut self.chunk, chunk?);
             self.next = 0;

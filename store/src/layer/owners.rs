@@ -1,4 +1,4 @@
-//! Who files of a layer belong to, as the running program's user namespace allows (user_namespaces(7)).
+//! Who files of a layer belong to, as the running program's user namespace allows (`user_namespaces(7)`).
 
 use crate::error::{Doing, Error, Result};
 use rustix::process::{getegid, geteuid};

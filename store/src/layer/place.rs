@@ -1,8 +1,9 @@
 //! Finding places within a layer by descriptors: nothing that a layer holds can lead outside of it.
 
 use super::names;
+use crate::at::{OPAQUE, is, is_whiteout, status};
 use crate::error::{Doing, Error, Result};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, mkdirat, openat, openat2, readlinkat, statat};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, mkdirat, openat2, readlinkat};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -11,11 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 
-/// The most symbolic links that are followed for one path, as in the kernel (path_resolution(7)).
+/// The most symbolic links that are followed for one path, as in the kernel (`path_resolution(7)`).
 const LINKS: usize = 40;
-
-/// The mark of an opaque directory for overlay mounts with `userxattr` (overlayfs documentation, since Linux 5.11).
-pub const OPAQUE: &str = "user.overlay.opaque";
 
 /// A directory of the layer.
 #[derive(Debug)]
@@ -116,7 +114,7 @@ impl Tree {
             pending.extend(rest.map(|rest| rest[slashes(rest)..].to_owned()));
             match name {
                 b"" | b"." => continue,
-                b".." => here = names::split(&here).0.to_owned(),
+                b".." => here.truncate(names::split(&here).0.len()),
                 _ => match self.step(&here, name, make)? {
                     Step::Into(path) => here = path,
                     Step::Link(text) => {
@@ -212,29 +210,6 @@ pub fn open_beneath(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix:
         .ok_or(Errno::NAMETOOLONG)?;
     let half = open_beneath(root, &path[..slash], OFlags::PATH | OFlags::DIRECTORY)?;
     open_beneath(half.as_fd(), &path[slash + 1..], flags)
-}
-
-/// Opens `name` within a directory for reading; not a symbolic link.
-pub fn open_in(parent: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    openat(parent, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-}
-
-/// What `name` in a directory is, if it is there; no link is followed.
-pub fn status(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<Option<Stat>> {
-    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => Ok(None),
-        other => other.map(Some),
-    }
-}
-
-/// Is it of this type?
-pub fn is(stat: &Stat, kind: FileType) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == kind
-}
-
-/// Is it overlay's mark for something that is hidden: a character device 0:0?
-pub fn is_whiteout(stat: &Stat) -> bool {
-    is(stat, FileType::CharacterDevice) && stat.st_rdev == 0
 }
 
 /// `doing` and a path, for errors.

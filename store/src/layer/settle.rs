@@ -1,12 +1,10 @@
 //! Directories that a layer's archive implies without an entry: what they are is up to the layers below.
 
 use super::names;
-use super::place::{OPAQUE, Tree, describe, is, is_whiteout, open_in, status};
+use super::place::{Tree, describe};
+use crate::at::{copy_metadata, is, is_opaque, is_whiteout, open_dir_in, status, times};
 use crate::error::{Doing, Error, Result};
-use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, fchmod,
-    fchown, fgetxattr, flistxattr, fsetxattr, fstat, futimens, readlinkat, renameat_with, unlinkat,
-};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, RenameFlags, fstat, futimens, readlinkat, renameat_with, unlinkat};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -55,10 +53,10 @@ pub fn settle(tree: &mut Tree, below: &[OwnedFd]) -> Result<()> {
 fn look(below: &[OwnedFd], path: &[u8]) -> rustix::io::Result<Below> {
     let (parents, name) = names::split(path);
     'layers: for layer in below {
-        let mut here = open_in(layer.as_fd(), b".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut here = open_dir_in(layer.as_fd(), b".")?;
         let mut hides = is_opaque(here.as_fd());
         for parent in parents.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-            here = match open_in(here.as_fd(), parent, OFlags::RDONLY | OFlags::DIRECTORY) {
+            here = match open_dir_in(here.as_fd(), parent) {
                 Ok(fd) => fd,
                 Err(Errno::NOENT) if hides => return Ok(Below::Nothing),
                 Err(Errno::NOENT) => continue 'layers,
@@ -70,7 +68,7 @@ fn look(below: &[OwnedFd], path: &[u8]) -> rustix::io::Result<Below> {
         }
         match status(here.as_fd(), name)? {
             Some(stat) if is(&stat, FileType::Directory) => {
-                return open_in(here.as_fd(), name, OFlags::RDONLY | OFlags::DIRECTORY).map(Below::Directory);
+                return open_dir_in(here.as_fd(), name).map(Below::Directory);
             }
             Some(stat) if is(&stat, FileType::Symlink) => {
                 return Ok(Below::Symlink(readlinkat(&here, name, Vec::new())?.into_bytes()));
@@ -81,46 +79,6 @@ fn look(below: &[OwnedFd], path: &[u8]) -> rustix::io::Result<Below> {
         }
     }
     Ok(Below::Nothing)
-}
-
-fn is_opaque(directory: BorrowedFd<'_>) -> bool {
-    let mut value = [0; 8];
-    fgetxattr(directory, OPAQUE, &mut value).is_ok_and(|length| value[..length] == *b"y")
-}
-
-/// Copies owner, mode, attributes and times of a directory.
-fn copy_metadata(from: &OwnedFd, to: &OwnedFd) -> rustix::io::Result<()> {
-    let stat = fstat(from)?;
-    fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
-    fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    let mut list = vec![0; 1 << 16];
-    let length = match flistxattr(from, &mut list) {
-        Err(Errno::OPNOTSUPP) => 0,
-        other => other?,
-    };
-    for name in list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        if name.starts_with(b"user.overlay.") {
-            continue;
-        }
-        let mut value = vec![0; 1 << 16];
-        if let Ok(length) = fgetxattr(from, name, &mut value) {
-            // Those that cannot be set were not kept below either.
-            let _ = fsetxattr(to, name, &value[..length], XattrFlags::empty());
-        }
-    }
-    futimens(to, &times(&stat))
-}
-
-fn times(stat: &Stat) -> Timestamps {
-    // The kernel's nanoseconds are below a thousand million.
-    let spec = |tv_sec, tv_nsec: u64| Timespec {
-        tv_sec,
-        tv_nsec: tv_nsec.cast_signed(),
-    };
-    Timestamps {
-        last_access: spec(stat.st_atime, stat.st_atime_nsec),
-        last_modification: spec(stat.st_mtime, stat.st_mtime_nsec),
-    }
 }
 
 /// Moves what is in a directory to where the symbolic link leads that the layers below have in its place.
@@ -144,9 +102,12 @@ fn redirect(tree: &mut Tree, path: &[u8], target: &[u8]) -> Result<()> {
         tree.mark_opaque(&to.path)?;
     }
     let moved = |set: &BTreeSet<Vec<u8>>| {
-        let follow = |known: &Vec<u8>| match names::is_below(known, path) {
-            true => names::join(&to.path, &known[path.len() + 1..]),
-            false => known.clone(),
+        let follow = |known: &Vec<u8>| {
+            if names::is_below(known, path) {
+                names::join(&to.path, &known[path.len() + 1..])
+            } else {
+                known.clone()
+            }
         };
         set.iter().map(follow).collect()
     };
@@ -170,7 +131,7 @@ fn merge(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> rustix::io::Result<()> {
                 continue;
             }
         }
-        let directory = |parent| open_in(parent, name, OFlags::RDONLY | OFlags::DIRECTORY);
+        let directory = |parent| open_dir_in(parent, name);
         match (directory(from), directory(to)) {
             (Ok(inner), Ok(outer)) => {
                 merge(inner.as_fd(), outer.as_fd())?;
