@@ -236,7 +236,7 @@ fn extract(layer: &mut Layer, file: File, blob: &Digest, diff_id: &Digest) -> Re
         let reader = reader.doing(|| "starting a thread".into())?;
         let hasher = diff_id.hasher();
         let mut input = Chunks {
-            chunks,
+            full: chunks,
             used,
             chunk: Vec::new(),
             next: 0,
