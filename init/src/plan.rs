@@ -4,7 +4,7 @@ use crate::capability;
 use crate::error::{Doing, Error, Result};
 use crate::identity::{self, Identity};
 use crate::program::{self, Capabilities};
-use crate::root::Root;
+use crate::root::{Kind, Root};
 use crate::{dev, mount, sys};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -103,7 +103,8 @@ impl State {
             b"--keep-writable" => mount::keep_writable(root, next()?),
             b"--read-only" => mount::read_only_root(root),
             b"--pivot" => mount::pivot(root),
-            b"--cwd" => program::enter(root, next()?),
+            b"--directory" => root.place(next()?, Kind::Directory, 0).map(drop),
+            b"--cwd" => program::enter(next()?),
             b"--user" => {
                 let spec = next()?.to_str().map_err(|_| said(option, ": not in UTF-8"))?;
                 self.user = Some(identity::resolve(

@@ -3,7 +3,6 @@
 use crate::capability;
 use crate::error::{Doing, Error, Result};
 use crate::identity::Identity;
-use crate::root::{Kind, Root};
 use crate::sys::{self, Errno};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -25,9 +24,8 @@ pub struct Capabilities {
     pub ambient: u64,
 }
 
-/// Enters the directory that the program starts in, making it where it is missing.
-pub fn enter(root: &Root, path: &CStr) -> Result<()> {
-    root.place(path, Kind::Directory, 0)?;
+/// Enters the directory that the program starts in.
+pub fn enter(path: &CStr) -> Result<()> {
     sys::chdir(path).doing("entering ", path)?;
     if sys::cwd_is_inside() {
         return Ok(());
@@ -66,13 +64,8 @@ pub fn confine(identity: &Identity, capabilities: Option<&Capabilities>, no_new_
 }
 
 fn become_user(identity: &Identity) -> Result<()> {
-    match sys::setgroups(&identity.groups) {
-        // Where only one id is mapped the kernel denies it (user_namespaces(7)): there are no other groups then.
-        Err(Errno::PERM) if identity.groups.is_empty() => {}
-        other => other.doing("setting supplementary ", c"groups")?,
-    }
     let mapped = |result: core::result::Result<(), Errno>, what: &str, id: u32| match result {
-        Err(Errno::INVAL) => {
+        Err(Errno::INVAL | Errno::PERM) => {
             let id = alloc::format!("{what} {id} is not mapped into this container");
             Err(Error::new(&[
                 &id,
@@ -81,6 +74,11 @@ fn become_user(identity: &Identity) -> Result<()> {
         }
         other => other.doing("becoming ", c"the user"),
     };
+    match (sys::setgroups(&identity.groups), identity.groups.first()) {
+        // Where only one id is mapped the kernel denies it (user_namespaces(7)): there are no other groups then.
+        (Err(Errno::PERM), None) => {}
+        (result, first) => mapped(result, "group", first.copied().unwrap_or(0))?,
+    }
     mapped(sys::setgid(identity.gid), "group", identity.gid)?;
     mapped(sys::setuid(identity.uid), "user", identity.uid)
 }

@@ -18,7 +18,7 @@ pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
 /// Clones a child with `flags`, maps its ids, and only then lets it run `work`, whose result is its exit code.
 ///
 /// `work` runs in the child, as root of the new user namespace if there is one.
-pub fn start(flags: u64, maps: &IdMaps, early: impl FnOnce(), work: impl FnOnce() -> u8) -> Result<sys::Child> {
+pub fn start(flags: u64, maps: &IdMaps, work: impl FnOnce() -> u8) -> Result<sys::Child> {
     let (wait, go) = pipe()?;
     let flags = if maps.has_namespace() {
         flags | sys::NEW_USER
@@ -26,11 +26,15 @@ pub fn start(flags: u64, maps: &IdMaps, early: impl FnOnce(), work: impl FnOnce(
         flags
     };
     let Some(child) = sys::clone(flags).map_err(|error| explain(error, maps))? else {
-        early();
+        drop(go);
         released(wait, maps);
         std::process::exit(work().into())
     };
-    maps.write(child.pid)?;
+    if let Err(error) = maps.write(child.pid) {
+        drop(go); // The child ends by itself where nobody is left to release it.
+        wait_for(&child)?;
+        return Err(error);
+    }
     // The child may have been killed already; waiting for it tells.
     let _ = File::from(go).write_all(b"g");
     Ok(child)
@@ -66,19 +70,14 @@ pub fn as_mapped_root(work: impl FnOnce() -> Result<()>) -> Result<()> {
     if !maps.has_namespace() {
         return work();
     }
-    let child = start(
-        0,
-        &maps,
-        || (),
-        || {
-            let report = |error: Error| {
-                eprintln!("crate-sup: {error}");
-                error.exit_code()
-            };
-            work().map_or_else(report, |()| 0)
-        },
-    )?;
-    match wait(&child)? {
+    let child = start(0, &maps, || {
+        let report = |error: Error| {
+            eprintln!("crate-sup: {error}");
+            error.exit_code()
+        };
+        work().map_or_else(report, |()| 0)
+    })?;
+    match wait_for(&child)? {
         0 => Ok(()),
         code => Err(Error::Failed(format!(
             "working in the user namespace ended with code {code}"
@@ -87,7 +86,7 @@ pub fn as_mapped_root(work: impl FnOnce() -> Result<()>) -> Result<()> {
 }
 
 /// Waits for the child's end; its exit code, or 128 and the number of the signal that killed it.
-pub fn wait(child: &sys::Child) -> Result<u8> {
+pub fn wait_for(child: &sys::Child) -> Result<u8> {
     loop {
         match waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
             Err(rustix::io::Errno::INTR) => {}

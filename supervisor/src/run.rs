@@ -11,6 +11,7 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use store::container::layers;
 use store::error::Doing;
 use store::spec::{Spec, annotation};
 use store::{Container, Result, Store, tree};
@@ -24,7 +25,14 @@ pub fn run(name: &str) -> Result<u8> {
     let container = store.find_container(name)?;
     let lock = container.lock(&store)?;
     let spec = container.spec()?;
-    let outcome = attempt(&store, &container, &spec)?;
+    let outcome = match attempt(&store, &container, &spec)? {
+        Outcome::Failed(OVERLAY_REFUSED, reason) => {
+            eprintln!("crate-sup: {reason}: the container gets a private copy of its image instead");
+            copy(&store, &container, &spec)?;
+            attempt(&store, &container, &spec)?
+        }
+        outcome => outcome,
+    };
     let code = match outcome {
         Outcome::Ended(code) => code,
         Outcome::Failed(code, line) => {
@@ -61,20 +69,15 @@ fn attempt(store: &Store, container: &Container, spec: &Spec) -> Result<Outcome>
     let number = CString::new(plan.as_raw_fd().to_string()).unwrap_or_default();
     let network = if spec.has_namespace("network") { sys::NEW_NET } else { 0 };
     let maps = IdMaps::of_caller();
-    let child = child::start(
-        sys::NAMESPACES | network,
-        &maps,
-        || (),
-        || {
-            for fd in [&plan, &report] {
-                let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()); // It fails for closed ones only.
-            }
-            let error = sys::exec_fd(init.as_fd(), &[c"crate-init", c"--plan", &number]);
-            let line = [b"\x7d", format!("executing crate-init: {error}").as_bytes()].concat(); // 0x7d is 125
-            let _ = File::from(report).write_all(&line);
-            125
-        },
-    )?;
+    let child = child::start(sys::NAMESPACES | network, &maps, || {
+        for fd in [&plan, &report] {
+            let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()); // It fails for closed ones only.
+        }
+        let error = sys::exec_fd(init.as_fd(), &[c"crate-init", c"--plan", &number]);
+        let line = [b"\x7d", format!("executing crate-init: {error}").as_bytes()].concat(); // 0x7d is 125
+        let _ = File::from(report).write_all(&line);
+        125
+    })?;
     watch(&child, &signal_source, ready)
 }
 
@@ -89,6 +92,19 @@ fn finish(store: &Store, container: &Container, spec: &Spec, code: u8) -> Result
     let (beside, exit) = (container.dir.join("exit.new"), container.dir.join("exit"));
     let written = fs::write(&beside, format!("{code}\n")).and_then(|()| fs::rename(&beside, &exit));
     written.doing(|| format!("writing {}", exit.display()))
+}
+
+/// Replaces the container's empty root filesystem by a copy of its layers.
+fn copy(store: &Store, container: &Container, spec: &Spec) -> Result<()> {
+    child::as_mapped_root(|| {
+        let layers: Vec<_> = layers(spec)?.iter().map(|layer| store.layer_path(layer)).collect();
+        let layers: Vec<_> = layers.iter().map(std::path::PathBuf::as_path).collect();
+        let beside = store.ingest_path("copy")?;
+        store::copy::copy_layers(&layers, &beside)?;
+        let rootfs = container.dir.join(&spec.root.path);
+        fs::rename(&beside, &rootfs).doing(|| format!("renaming {}", beside.display()))?;
+        tree::remove(&container.dir.join("upper"))
+    })
 }
 
 /// crate-init in memory, sealed: no process of the container can reach a file of the host through it, or change it.

@@ -53,7 +53,7 @@ fn enter(maps: &IdMaps) -> Result<()> {
     };
     sys::unshare(sys::NEW_USER).map_err(|error| child::explain(error, maps))?;
     (&go).write_all(b"g").doing(|| "releasing the child".into())?;
-    match child::wait(&mapper)? {
+    match child::wait_for(&mapper)? {
         0 => sys::become_root().doing(|| "becoming root of the user namespace".into()),
         _ => Err(Error::Failed(
             "the ids of the user namespace could not be mapped".into(),

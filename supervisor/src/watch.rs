@@ -61,7 +61,7 @@ pub fn watch(child: &Child, signal_source: &OwnedFd, ready: OwnedFd) -> Result<O
 }
 
 fn ended(child: &Child, killed_by: Option<i32>, ready: Option<File>, mut failure: Vec<u8>) -> Result<Outcome> {
-    let code = child::wait(child)?;
+    let code = child::wait_for(child)?;
     if let Some(pipe) = ready {
         pipe.take(LINE_LIMIT)
             .read_to_end(&mut failure)
