@@ -146,7 +146,7 @@ impl Registry {
             _ => return Err(self.failure(&mut answer, &format!("{}, blob {digest}", self.reference))),
         };
         let partial = answer.status == 206;
-        *ranged = Some(partial);
+        *ranged = Some(partial || from == 0);
         let wanted = if partial { size - from } else { size };
         if let Some(length) = answer.length().filter(|length| *length != wanted) {
             return Err(refuse(&length.saturating_add(size - wanted).to_string()));
@@ -224,6 +224,12 @@ impl Registry {
 
 /// Where the registry is: in https; a plain registry is looked for on this machine, and with `--insecure` elsewhere.
 fn base(http: &Http, host: &str) -> Result<Url> {
+    if host.starts_with('[') {
+        let hint = "hint: give it a name in /etc/hosts";
+        return Err(Error::Failed(format!(
+            "{host}: a registry cannot be reached by an IPv6 address alone\n{hint}"
+        )));
+    }
     let (plain, secure) = (Url::of_host(false, host)?, Url::of_host(true, host)?);
     let order = match (plain.is_loopback(), http.insecure) {
         // Plain first: a TLS server notices at once, where a plain one may wait for more of the TLS greeting.
