@@ -41,7 +41,13 @@ pub fn run(request: &Request) -> Result<()> {
         (_, Some(image)) if reference.digest.is_some() && request.name.is_none() => return show(request, &image),
         (policy, held) => match pull(request, &reference, &name, &store) {
             Err(error @ (Error::Network(_) | Error::NotFound(_))) if policy == Policy::Newer => {
-                let image = held.ok_or(error)?;
+                let Some(image) = held else { return Err(error) };
+                if !request.quiet {
+                    eprintln!(
+                        "crate-fetch: {error}\nhint: what is held serves: {}",
+                        image.descriptor.digest
+                    );
+                }
                 return show(request, &image);
             }
             other => other?,
