@@ -24,9 +24,13 @@ pub fn run(mut args: lexopt::Parser) -> Outcome {
         }
     }
     if images.is_empty() {
-        return Err(Failure::usage("pull wants an image\nhint: see crate pull --help".into()));
+        return Err(Failure::usage(
+            "pull wants an image\nhint: see crate pull --help".into(),
+        ));
     }
-    images.iter().try_for_each(|image| program::print(&pull(&fetch, image)?))
+    images
+        .iter()
+        .try_for_each(|image| program::print(&pull(&fetch, image)?))
 }
 
 /// Fetches an image, its layers being unpacked as they land; hands back the digest of its manifest.
