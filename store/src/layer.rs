@@ -19,6 +19,7 @@ use rustix::fs::{
 use rustix::io::{Errno, pwrite};
 use std::io::BufRead;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 /// A layer being unpacked.
@@ -55,6 +56,7 @@ impl Layer {
             self.entry(&entry, archive)
                 .map_err(|error| error.about(&entry.path.escape_ascii().to_string()))?;
         }
+        settle::drop_needless(&mut self.tree)?;
         self.finish_directories()
     }
 
@@ -63,17 +65,14 @@ impl Layer {
         &self.left_out
     }
 
-    /// Is every directory that leads to an entry an entry itself? If not, [`Layer::settle`] is wanted.
-    pub fn is_settled(&self) -> bool {
-        self.tree.implied.is_empty()
-    }
-
-    /// Gives directories that the archive only implied what the layers below have there, the top first.
+    /// Gives directories that the archive only implied what the layers below have there, the top first, and removes
+    /// whiteouts where they have nothing to hide.
     ///
     /// An overlay shows the topmost layer's directory, so without this a `/tmp` that only leads to an entry would
-    /// lose its mode, and a `/lib` that is a link in the base would become a directory. What is set is what the first
-    /// image has that brings the layer; another image with other directories below would see the first one's.
-    pub fn settle(&mut self, below: &[OwnedFd]) -> Result<()> {
+    /// lose its mode, and a `/lib` that is a link in the base would become a directory. A whiteout in a directory that
+    /// only one layer has would be listed. All this is as the first image has it that brings the layer; another
+    /// image with the same layer on another base would see the first one's.
+    pub fn settle(&mut self, below: &[PathBuf]) -> Result<()> {
         settle::settle(&mut self.tree, below)
     }
 
@@ -82,6 +81,7 @@ impl Layer {
         match names::meaning(&path)? {
             Meaning::Plain => {}
             Meaning::Whiteout(hidden) => return self.whiteout(names::split(&path).0, hidden),
+            Meaning::Opaque if self.is_gone(names::split(&path).0) => return Ok(()),
             Meaning::Opaque => {
                 let directory = self.tree.enter(names::split(&path).0)?;
                 return self.tree.mark_opaque(&directory.path);
@@ -93,6 +93,7 @@ impl Layer {
             if entry.kind != Kind::Directory {
                 return Err(Error::Refused("the layer's root is not a directory".into()));
             }
+            self.tree.implied.remove(&path);
             self.directories.push((path, metadata));
             return Ok(());
         }
@@ -309,7 +310,16 @@ impl Layer {
         Ok(())
     }
 
+    /// Is there a whiteout where this is, or around it?
+    fn is_gone(&self, path: &[u8]) -> bool {
+        let gone = |hidden: &Vec<u8>| hidden == path || names::is_below(path, hidden);
+        self.tree.whiteouts.iter().any(gone)
+    }
+
     fn whiteout(&mut self, directory: &[u8], hidden: &[u8]) -> Result<()> {
+        if self.is_gone(directory) {
+            return Ok(());
+        }
         let parent = self.tree.enter(directory)?;
         let path = names::join(&parent.path, hidden);
         let doing = || describe("making a whiteout at", &path);
@@ -317,11 +327,18 @@ impl Layer {
             // This very layer has something here, which stays, but nothing of the layers below.
             Err(Errno::EXIST) => match status(parent.fd.as_fd(), hidden).doing(doing)? {
                 Some(stat) if is(&stat, FileType::Directory) => {
-                    self.tree.implied.remove(&path);
+                    if self.tree.implied.remove(&path) && self.tree.holds_whiteouts_only(&path).doing(doing)? {
+                        self.tree.remove(parent.fd.as_fd(), &path)?;
+                        return self.whiteout(directory, hidden);
+                    }
                     self.tree.mark_opaque(&path)
                 }
                 _ => Ok(()),
             },
+            Ok(()) => {
+                self.tree.whiteouts.insert(path);
+                Ok(())
+            }
             Err(Errno::PERM) => Err(Error::Failed(format!(
                 "{}: not permitted\nhint: whiteouts need Linux 5.8, and a store on a file system that can hold them",
                 doing()

@@ -109,14 +109,12 @@ impl<'a> Unpacking<'a> {
                     self.unpack(blob, diff_id, claim)?
                 }
             };
-            if image && !ready.layer.is_settled() {
+            if image {
                 let below = pairs[..place].iter().rev().map(|(_, diff_id)| {
                     let waiting = batch.iter().find(|(known, _)| known == diff_id);
-                    let path =
-                        waiting.map_or_else(|| self.store.layer_path(diff_id), |(_, ready)| ready.claim.path.clone());
-                    open_dir(&path)
+                    waiting.map_or_else(|| self.store.layer_path(diff_id), |(_, ready)| ready.claim.path.clone())
                 });
-                let below = below.collect::<Result<Vec<_>>>()?;
+                let below: Vec<PathBuf> = below.collect();
                 ready.layer.settle(&below).map_err(|error| about(error, diff_id))?;
             }
             batch.push((diff_id.clone(), ready));

@@ -3,7 +3,7 @@
 use super::names;
 use crate::at::{OPAQUE, is, is_whiteout, status};
 use crate::error::{Doing, Error, Result};
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, mkdirat, openat2, readlinkat};
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat2, readlinkat};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -34,6 +34,8 @@ pub struct Tree {
     pub implied: BTreeSet<Vec<u8>>,
     /// Directories that hide those of lower layers.
     pub opaque: BTreeSet<Vec<u8>>,
+    /// What is hidden of lower layers.
+    pub whiteouts: BTreeSet<Vec<u8>>,
 }
 
 impl Tree {
@@ -42,8 +44,10 @@ impl Tree {
         Self {
             root,
             last: None,
-            implied: BTreeSet::new(),
+            // Until an entry says more of it, the root too is only implied.
+            implied: BTreeSet::from([Vec::new()]),
             opaque: BTreeSet::new(),
+            whiteouts: BTreeSet::new(),
         }
     }
 
@@ -169,7 +173,22 @@ impl Tree {
         let kept = |other: &Vec<u8>| other != path && !names::is_below(other, path);
         self.implied.retain(kept);
         self.opaque.retain(kept);
+        self.whiteouts.retain(kept);
         Ok(())
+    }
+
+    /// Is nothing in this directory but whiteouts?
+    pub fn holds_whiteouts_only(&self, path: &[u8]) -> rustix::io::Result<bool> {
+        let directory = self.open(path, OFlags::RDONLY)?;
+        for entry in Dir::read_from(&directory)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            let own = matches!(name, b"." | b"..");
+            if !own && !status(directory.as_fd(), name)?.is_some_and(|stat| is_whiteout(&stat)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Marks a directory as one that hides those of lower layers.

@@ -1,13 +1,17 @@
-//! Directories that a layer's archive implies without an entry: what they are is up to the layers below.
+//! What a layer is only on top of others: directories that its archive implies without an entry, and whiteouts.
 
 use super::names;
 use super::place::{Tree, describe};
 use crate::at::{copy_metadata, is, is_opaque, is_whiteout, open_dir_in, status, times};
 use crate::error::{Doing, Error, Result};
-use rustix::fs::{AtFlags, Dir, FileType, OFlags, RenameFlags, fstat, futimens, readlinkat, renameat_with, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, fstat, futimens, openat, readlinkat, renameat_with,
+    unlinkat,
+};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 /// The most directories that turn out to be symbolic links below.
 const LINKS: usize = 1000;
@@ -20,11 +24,11 @@ enum Below {
 }
 
 /// Settles every implied directory, outer ones first.
-pub fn settle(tree: &mut Tree, below: &[OwnedFd]) -> Result<()> {
+pub fn settle(tree: &mut Tree, below: &[PathBuf]) -> Result<()> {
     let mut links = 0;
     while let Some(path) = tree.implied.pop_first() {
         // What is within an opaque directory has nothing below it.
-        if tree.opaque.iter().any(|hiding| names::is_below(&path, hiding)) {
+        if is_hidden(tree, &path) {
             continue;
         }
         match look(below, &path).doing(|| describe("looking below", &path))? {
@@ -46,14 +50,62 @@ pub fn settle(tree: &mut Tree, below: &[OwnedFd]) -> Result<()> {
             Below::Nothing => {}
         }
     }
+    let mut known: Option<(Vec<u8>, bool)> = None;
+    remove_whiteouts(tree, |tree, path| {
+        let parent = names::split(path).0;
+        if let Some((_, hides)) = known.as_ref().filter(|(known, _)| known == parent) {
+            return Ok(*hides);
+        }
+        let opaque = is_hidden(tree, path);
+        let merged = look(below, parent).doing(|| describe("looking below", parent))?;
+        let hides = !opaque && matches!(merged, Below::Directory(_));
+        known = Some((parent.to_owned(), hides));
+        Ok(hides)
+    })
+}
+
+/// Removes whiteouts within opaque directories, which hide all there is already.
+pub fn drop_needless(tree: &mut Tree) -> Result<()> {
+    remove_whiteouts(tree, |tree, path| Ok(!is_hidden(tree, path)))
+}
+
+/// Does the layer hide everything that lower layers have where this is?
+fn is_hidden(tree: &Tree, path: &[u8]) -> bool {
+    tree.opaque.iter().any(|hiding| names::is_below(path, hiding))
+}
+
+/// Removes the whiteouts that hide nothing. Overlay does not look for whiteouts in a directory that no other layer
+/// has: there they would be listed, and could be neither opened nor removed.
+fn remove_whiteouts(tree: &mut Tree, mut hides: impl FnMut(&Tree, &[u8]) -> Result<bool>) -> Result<()> {
+    for path in std::mem::take(&mut tree.whiteouts) {
+        if hides(tree, &path)? {
+            tree.whiteouts.insert(path);
+            continue;
+        }
+        let doing = || describe("removing a whiteout at", &path);
+        let (parent, name) = names::split(&path);
+        let parent = tree.open(parent, OFlags::RDONLY).doing(doing)?;
+        let before = times(&fstat(&parent).doing(doing)?);
+        unlinkat(&parent, name, AtFlags::empty())
+            .and_then(|()| futimens(&parent, &before))
+            .doing(doing)?;
+    }
     Ok(())
 }
 
 /// Finds what an overlay of these layers, the top first, would show at a clean path.
-fn look(below: &[OwnedFd], path: &[u8]) -> rustix::io::Result<Below> {
+fn look(below: &[PathBuf], path: &[u8]) -> rustix::io::Result<Below> {
     let (parents, name) = names::split(path);
     'layers: for layer in below {
-        let mut here = open_dir_in(layer.as_fd(), b".")?;
+        let mut here = openat(
+            CWD,
+            layer,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        if path.is_empty() {
+            return Ok(Below::Directory(here));
+        }
         let mut hides = is_opaque(here.as_fd());
         for parent in parents.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
             here = match open_dir_in(here.as_fd(), parent) {
@@ -112,6 +164,7 @@ fn redirect(tree: &mut Tree, path: &[u8], target: &[u8]) -> Result<()> {
         set.iter().map(follow).collect()
     };
     (tree.implied, tree.opaque) = (moved(&tree.implied), moved(&tree.opaque));
+    tree.whiteouts = moved(&tree.whiteouts);
     futimens(&inner, &inner_times)
         .and_then(|()| futimens(&outer, &outer_times))
         .doing(doing)
