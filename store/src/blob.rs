@@ -40,7 +40,8 @@ impl Store {
         if *size > limit {
             return Err(Error::Refused(format!("blob {digest} is of {size} bytes: more than the {limit} allowed here")));
         }
-        let mut bytes = Vec::new();
+        // Room for all of it, and for seeing its end, so that it is read at once.
+        let mut bytes = Vec::with_capacity(usize::try_from(*size + 1).unwrap_or_default());
         let read = self.open_blob(digest)?.take(size + 1).read_to_end(&mut bytes);
         read.doing(|| format!("reading blob {digest}"))?;
         let mut hasher = digest.hasher();

@@ -16,7 +16,7 @@ impl Store {
     /// Reads `index.json`.
     pub fn index(&self) -> Result<Index> {
         let path = self.path("index.json");
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(1 << 14);
         let read = File::open(&path).and_then(|file| file.take(INDEX_LIMIT).read_to_end(&mut bytes));
         read.doing(|| format!("reading {}", path.display()))?;
         json::read(&bytes, &path.display().to_string())

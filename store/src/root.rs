@@ -50,7 +50,7 @@ impl Store {
         if !layout.exists() {
             make(root, &layout)?;
         }
-        let mut text = String::new();
+        let mut text = String::with_capacity(64);
         let opened = File::open(&layout).and_then(|file| file.take(4096).read_to_string(&mut text));
         opened.doing(|| format!("reading {}", layout.display()))?;
         if !text.contains("\"1.0.") {
