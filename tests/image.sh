@@ -68,7 +68,7 @@ entries() {
 	archive=$1 dir=$2 owner=${3%:*} group=${3#*:}
 	shift 3
 	tar -rf "$archive" -C "$dir" --format=pax --pax-option=delete=atime,delete=ctime,delete=mtime --sort=name --mtime=@0 \
-		--numeric-owner --owner="+$owner" --group="+$group" "$@"
+		--numeric-owner --owner=":$owner" --group=":$group" "$@"
 }
 
 busybox() {

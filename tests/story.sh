@@ -58,11 +58,11 @@ as() {
 
 play() { # KIND CASE: sets outcome
 	local kind=$1 case=$2 code=0 log=$CRATE_STAGE/tmp/$story.$1.$2.log reason=''
-	as "$kind" timeout -k 5 "${CASE_TIMEOUT:-180}" bash -c '. "$0"; "$1"' "$file" "$case" </dev/null >"$log" 2>&1 || code=$?
+	as "$kind" timeout -s KILL "${CASE_TIMEOUT:-180}" bash ${TRACE:+-x} -c '. "$0"; "$1"' "$file" "$case" </dev/null >"$log" 2>&1 || code=$?
 	case $code in
 	0) outcome=passed ;;
 	77) outcome=skipped reason=$(cat "$CRATE_STAGE/tmp/$story.$kind/$case.skipped") ;;
-	124 | 137) outcome=failed reason='took too long' ;;
+	137) outcome=failed reason='took too long' ;;
 	*) outcome=failed reason="exit code $code" ;;
 	esac
 	echo "$outcome $story $kind $case${reason:+ $reason}" | tee -a "$CRATE_STAGE/results"
