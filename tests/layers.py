@@ -365,9 +365,8 @@ def changed(seed, number, tree):
             forget(path)
             layer.whiteout(path)
             hidden.add(path)
-        elif what == "o" and tree.get(path) == "d":
-            for other in [other for other in tree if other.startswith(path + b"/") and other not in added
-                          and not any(one.startswith(other + b"/") for one in added)]:
+        elif what == "o" and tree.get(path) == "d" and not any(one.startswith(path + b"/") for one in added):
+            for other in [other for other in tree if other.startswith(path + b"/")]:
                 tree.pop(other)
             layer.opaque(path)
     return layer.end()

@@ -312,8 +312,8 @@ impl Layer {
 
     /// Is there a whiteout where this is, or around it?
     fn is_gone(&self, path: &[u8]) -> bool {
-        let gone = |hidden: &Vec<u8>| hidden == path || names::is_below(path, hidden);
-        self.tree.whiteouts.iter().any(gone)
+        let whiteouts = &self.tree.whiteouts;
+        whiteouts.contains(path) || names::parents(path).any(|parent| whiteouts.contains(parent))
     }
 
     fn whiteout(&mut self, directory: &[u8], hidden: &[u8]) -> Result<()> {

@@ -56,6 +56,16 @@ pub fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     }
 }
 
+/// The directories that a clean path is in, the innermost first, ending with the root.
+pub fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut path = path;
+    std::iter::from_fn(move || {
+        let last = path.is_empty();
+        path = split(path).0;
+        (!last).then_some(path)
+    })
+}
+
 /// Is the path below this directory?
 pub fn is_below(path: &[u8], directory: &[u8]) -> bool {
     directory.is_empty() && !path.is_empty()
@@ -144,6 +154,8 @@ mod tests {
     fn splits_and_compares_paths() {
         assert_eq!(split(b"a/b/c"), (&b"a/b"[..], &b"c"[..]));
         assert_eq!(split(b"a"), (&b""[..], &b"a"[..]));
+        assert_eq!(parents(b"a/b/c").collect::<Vec<_>>(), [&b"a/b"[..], b"a", b""]);
+        assert_eq!(parents(b"").count(), 0);
         assert_eq!((join(b"", b"a"), join(b"a", b"b")), (b"a".to_vec(), b"a/b".to_vec()));
         assert!(is_below(b"a/b", b"a") && is_below(b"a", b""));
         assert!(!is_below(b"ab", b"a") && !is_below(b"a", b"a") && !is_below(b"", b""));

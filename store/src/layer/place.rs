@@ -170,10 +170,15 @@ impl Tree {
         let name = OsStr::from_bytes(names::split(path).1);
         crate::tree::remove_at(parent, name, Path::new(OsStr::from_bytes(path)))?;
         self.last = None;
-        let kept = |other: &Vec<u8>| other != path && !names::is_below(other, path);
-        self.implied.retain(kept);
-        self.opaque.retain(kept);
-        self.whiteouts.retain(kept);
+        // What is below sorts after the path and a slash, and before the byte after the slash.
+        let (first, end) = (names::join(path, b""), [path, b"0"].concat());
+        for set in [&mut self.implied, &mut self.opaque, &mut self.whiteouts] {
+            set.remove(path);
+            let below: Vec<Vec<u8>> = set.range(first.clone()..end.clone()).cloned().collect();
+            for path in below {
+                set.remove(&path);
+            }
+        }
         Ok(())
     }
 

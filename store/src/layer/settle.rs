@@ -71,7 +71,7 @@ pub fn drop_needless(tree: &mut Tree) -> Result<()> {
 
 /// Does the layer hide everything that lower layers have where this is?
 fn is_hidden(tree: &Tree, path: &[u8]) -> bool {
-    tree.opaque.iter().any(|hiding| names::is_below(path, hiding))
+    names::parents(path).any(|parent| tree.opaque.contains(parent))
 }
 
 /// Removes the whiteouts that hide nothing. Overlay does not look for whiteouts in a directory that no other layer
