@@ -68,8 +68,8 @@ pub struct Entry {
 }
 
 /// An archive being read.
-pub struct Archive<R> {
-    input: R,
+pub struct Archive<'a> {
+    input: &'a mut dyn BufRead,
     /// How much of the entry's data is yet to come.
     data: u64,
     /// How much fills its last block.
@@ -89,9 +89,9 @@ fn refused(why: &str) -> Error {
     Error::Refused(why.to_owned())
 }
 
-impl<R: BufRead> Archive<R> {
+impl<'a> Archive<'a> {
     /// Reads the archive that `input` holds, decompressed.
-    pub fn new(input: R) -> Self {
+    pub fn new(input: &'a mut dyn BufRead) -> Self {
         Self {
             input,
             data: 0,
@@ -216,7 +216,7 @@ impl<R: BufRead> Archive<R> {
     fn header(&mut self) -> Result<Option<Header>> {
         let Some(block) = self.block()? else { return Ok(None) };
         if block == [0; BLOCK] {
-            let end = only_zeros(&mut self.input, "something follows the archive's end");
+            let end = only_zeros(self.input, "something follows the archive's end");
             return end
                 .map(|()| None)
                 .map_err(|error| refusal(error, "reading the archive"));

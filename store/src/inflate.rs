@@ -31,12 +31,15 @@ pub fn refusal(error: io::Error, doing: &str) -> Error {
     }
 }
 
+/// What is read from; of one type, so that there is one copy of the loops that read it.
+type Input<'a> = io::Chain<io::Cursor<Vec<u8>>, Box<dyn BufRead + Send + 'a>>;
+
 /// Opens compressed or plain content for reading; nothing is assumed of it but its first bytes.
-pub fn open<'a>(mut input: impl BufRead + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+pub fn open<'a>(mut input: Box<dyn BufRead + Send + 'a>) -> io::Result<Box<dyn Read + Send + 'a>> {
     let mut first = Vec::new();
     (&mut input).take(6).read_to_end(&mut first)?;
     let magic: &[u8] = &first.clone();
-    let input = io::Cursor::new(first).chain(input);
+    let input: Input<'a> = io::Cursor::new(first).chain(input);
     match magic {
         [0x1f, 0x8b, ..] => Ok(Box::new(Gzip::new(input))),
         [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Box::new(Zstd::new(input))),
@@ -93,8 +96,8 @@ pub fn read_full(input: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// gzip (RFC 1952): any number of members, then nothing but zeros, as tapes and some builders leave them.
-struct Gzip<R> {
-    input: R,
+struct Gzip<'a> {
+    input: Input<'a>,
     state: Box<DecompressorOxide>,
     /// The last output; a ring, for deflate copies from the 32 KiB before.
     ring: Vec<u8>,
@@ -113,8 +116,8 @@ enum Place {
     End,
 }
 
-impl<R: BufRead> Gzip<R> {
-    fn new(input: R) -> Self {
+impl<'a> Gzip<'a> {
+    fn new(input: Input<'a>) -> Self {
         let state = Box::new(DecompressorOxide::new());
         Self {
             input,
@@ -185,7 +188,7 @@ impl<R: BufRead> Gzip<R> {
     }
 }
 
-impl<R: BufRead> Read for Gzip<R> {
+impl Read for Gzip<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.ready == 0 {
             match self.at {
@@ -207,13 +210,13 @@ impl<R: BufRead> Read for Gzip<R> {
 }
 
 /// zstd (RFC 8878): any number of frames, skippable ones among them.
-struct Zstd<R> {
-    input: R,
+struct Zstd<'a> {
+    input: Input<'a>,
     frame: FrameDecoder,
 }
 
-impl<R: BufRead> Zstd<R> {
-    fn new(input: R) -> Self {
+impl<'a> Zstd<'a> {
+    fn new(input: Input<'a>) -> Self {
         Self {
             input,
             frame: FrameDecoder::new(),
@@ -246,7 +249,7 @@ impl<R: BufRead> Zstd<R> {
     }
 }
 
-impl<R: BufRead> Read for Zstd<R> {
+impl Read for Zstd<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.frame.can_collect() == 0 {
             if self.frame.is_finished() {
@@ -355,7 +358,7 @@ mod tests {
     fn all(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
         // A tiny buffer, so that every boundary falls everywhere.
-        open(io::BufReader::with_capacity(7, bytes))?
+        open(Box::new(io::BufReader::with_capacity(7, bytes)))?
             .read_to_end(&mut content)
             .map(|_| content)
     }

@@ -17,7 +17,6 @@ use rustix::fs::{
     fsetxattr, ftruncate, futimens, linkat, lsetxattr, makedev, mkdirat, mknodat, openat, symlinkat, utimensat,
 };
 use rustix::io::{Errno, pwrite};
-use std::io::BufRead;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -51,7 +50,7 @@ impl Layer {
     }
 
     /// Unpacks the archive to its end.
-    pub fn unpack(&mut self, archive: &mut Archive<impl BufRead>) -> Result<()> {
+    pub fn unpack(&mut self, archive: &mut Archive<'_>) -> Result<()> {
         while let Some(entry) = archive.next_entry()? {
             self.entry(&entry, archive)
                 .map_err(|error| error.about(&entry.path.escape_ascii().to_string()))?;
@@ -76,7 +75,7 @@ impl Layer {
         settle::settle(&mut self.tree, below)
     }
 
-    fn entry(&mut self, entry: &Entry, archive: &mut Archive<impl BufRead>) -> Result<()> {
+    fn entry(&mut self, entry: &Entry, archive: &mut Archive<'_>) -> Result<()> {
         let path = names::clean(&entry.path)?;
         match names::meaning(&path)? {
             Meaning::Plain => {}
@@ -163,7 +162,7 @@ impl Layer {
         entry: &Entry,
         metadata: &Metadata,
         (size, map): (u64, Option<&[Segment]>),
-        archive: &mut Archive<impl BufRead>,
+        archive: &mut Archive<'_>,
     ) -> Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(metadata.mode & 0o777);
@@ -385,7 +384,7 @@ fn write(
     file: &OwnedFd,
     mut offset: u64,
     mut length: u64,
-    archive: &mut Archive<impl BufRead>,
+    archive: &mut Archive<'_>,
 ) -> Result<rustix::io::Result<()>> {
     while length > 0 {
         let bytes = archive.data()?;

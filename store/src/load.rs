@@ -119,11 +119,11 @@ pub fn load(
                 )));
             }
             loading
-                .archive(file)
+                .archive(Box::new(file))
                 .map_err(|error| error.about(&format!("loading {}", path.display())))
         }
         Kind::Input => loading
-            .archive(std::io::stdin())
+            .archive(Box::new(std::io::stdin()))
             .map_err(|error| error.about("loading standard input")),
     }
 }
@@ -137,7 +137,7 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    fn archive(&mut self, input: impl Read + Send) -> Result<()> {
+    fn archive(&mut self, input: Box<dyn Read + Send>) -> Result<()> {
         let contents = Contents::read(self.store, input)?;
         let (index, manifest) = (
             contents.documents.get(&b"index.json"[..]),

@@ -285,7 +285,7 @@ fn send(
     full: &SyncSender<io::Result<Vec<u8>>>,
     empty: &Receiver<Vec<u8>>,
 ) -> io::Result<bool> {
-    let mut content = inflate::open(BufReader::with_capacity(CHUNK, input))?;
+    let mut content = inflate::open(Box::new(BufReader::with_capacity(CHUNK, input)))?;
     loop {
         let mut chunk = empty.try_recv().unwrap_or_default();
         chunk.resize(CHUNK, 0);

@@ -38,7 +38,8 @@ fn pax(records: &[(&str, &str)]) -> Vec<u8> {
 
 fn read(parts: &[Vec<u8>]) -> Result<Vec<(Entry, Vec<u8>)>> {
     let bytes = parts.concat();
-    let mut archive = Archive::new(&bytes[..]);
+    let mut bytes = &bytes[..];
+    let mut archive = Archive::new(&mut bytes);
     let mut all = Vec::new();
     while let Some(entry) = archive.next_entry()? {
         let data = archive.read_data(1 << 20)?;

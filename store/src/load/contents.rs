@@ -8,7 +8,7 @@ use crate::json::MANIFEST_LIMIT;
 use crate::oci::{Descriptor, media};
 use crate::root::Store;
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, Read};
 
 /// The most symbolic links that are followed from one name.
 const LINKS: usize = 8;
@@ -25,10 +25,11 @@ pub struct Contents {
 
 impl Contents {
     /// Reads an archive, which may be compressed, to its end.
-    pub fn read(store: &Store, input: impl Read + Send) -> Result<Self> {
-        let input =
-            open(BufReader::with_capacity(CHUNK, input)).map_err(|error| refusal(error, "reading the archive"))?;
-        let mut archive = Archive::new(BufReader::with_capacity(CHUNK, input));
+    pub fn read(store: &Store, input: Box<dyn Read + Send>) -> Result<Self> {
+        let input = open(Box::new(BufReader::with_capacity(CHUNK, input)))
+            .map_err(|error| refusal(error, "reading the archive"))?;
+        let mut input = BufReader::with_capacity(CHUNK, input);
+        let mut archive = Archive::new(&mut input);
         let mut contents = Self::default();
         while let Some(entry) = archive.next_entry()? {
             contents
@@ -51,7 +52,7 @@ impl Contents {
         self.files.get(&name).ok_or_else(missing)
     }
 
-    fn add(&mut self, store: &Store, entry: &Entry, archive: &mut Archive<impl BufRead>) -> Result<()> {
+    fn add(&mut self, store: &Store, entry: &Entry, archive: &mut Archive<'_>) -> Result<()> {
         let outside = || Error::Refused("it leads out of the archive".into());
         let path = resolve(b"", &entry.path).ok_or_else(outside)?;
         let directory = path
@@ -111,7 +112,7 @@ fn blob_name(path: &[u8]) -> Option<Digest> {
 }
 
 /// Brings a blob whose name says its digest.
-fn known(store: &Store, mut descriptor: Descriptor, archive: &mut Archive<impl BufRead>) -> Result<Descriptor> {
+fn known(store: &Store, mut descriptor: Descriptor, archive: &mut Archive<'_>) -> Result<Descriptor> {
     let mut ingest = store.ingest(&descriptor)?;
     if let Some(ingest) = &mut ingest {
         ingest.restart()?;
@@ -124,14 +125,14 @@ fn known(store: &Store, mut descriptor: Descriptor, archive: &mut Archive<impl B
 }
 
 /// Brings a file that is to be a blob by whatever digest it has.
-fn unknown(store: &Store, archive: &mut Archive<impl BufRead>) -> Result<Descriptor> {
+fn unknown(store: &Store, archive: &mut Archive<'_>) -> Result<Descriptor> {
     let mut spool = store.spool()?;
     let media_type = each(archive, |bytes| spool.write(bytes))?;
     spool.finish(&media_type)
 }
 
 /// Hands on the entry's data; the media type that a layer of such first bytes has.
-fn each(archive: &mut Archive<impl BufRead>, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<String> {
+fn each(archive: &mut Archive<'_>, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<String> {
     let mut first = Vec::new();
     loop {
         let bytes = archive.data()?;
