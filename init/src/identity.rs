@@ -11,7 +11,8 @@ pub struct Identity {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
-    /// Supplementary groups.
+    /// Supplementary groups. The group itself is one of them, as login(1) has it: else a program could leave it
+    /// by a set-group-ID file, and pass where files deny that group (CVE-2022-36109).
     pub groups: Vec<u32>,
     /// The home directory that `/etc/passwd` gives.
     pub home: Option<String>,
@@ -37,13 +38,16 @@ pub fn resolve(spec: &str, passwd: &[u8], group: &[u8]) -> Result<Identity> {
         .or(number)
         .ok_or_else(missing)?;
     let home = field(5).filter(|home| home.starts_with('/')).map(String::from);
-    let (gid, groups) = match wanted.filter(|name| !name.is_empty()) {
+    let (gid, mut groups) = match wanted.filter(|name| !name.is_empty()) {
         Some(name) => (group_id(name, group)?, Vec::new()),
         None => {
             let gid = field(3).and_then(|text| text.parse().ok()).unwrap_or(0);
             (gid, field(0).map_or_else(Vec::new, |name| memberships(name, group)))
         }
     };
+    if !groups.contains(&gid) {
+        groups.insert(0, gid);
+    }
     Ok(Identity { uid, gid, groups, home })
 }
 
@@ -84,12 +88,12 @@ mod tests {
 
     #[test]
     fn resolves_as_docker_does() {
-        assert_eq!(ids(""), (0, 0, vec![], Some("/root".into())));
-        assert_eq!(ids("www"), (33, 34, vec![50, 26], Some("/var/www".into())));
-        assert_eq!(ids("33"), (33, 34, vec![50, 26], Some("/var/www".into())));
-        assert_eq!(ids("www:staff"), (33, 50, vec![], Some("/var/www".into())));
-        assert_eq!(ids("1000"), (1000, 0, vec![], None));
-        assert_eq!(ids("1000:7"), (1000, 7, vec![], None));
+        assert_eq!(ids(""), (0, 0, vec![0], Some("/root".into())));
+        assert_eq!(ids("www"), (33, 34, vec![34, 50, 26], Some("/var/www".into())));
+        assert_eq!(ids("33"), (33, 34, vec![34, 50, 26], Some("/var/www".into())));
+        assert_eq!(ids("www:staff"), (33, 50, vec![50], Some("/var/www".into())));
+        assert_eq!(ids("1000"), (1000, 0, vec![0], None));
+        assert_eq!(ids("1000:7"), (1000, 7, vec![7], None));
         for bad in ["nobody", "www:nogroup", "-1", "4294967296"] {
             assert!(resolve(bad, PASSWD, GROUP).is_err(), "{bad}");
         }

@@ -76,7 +76,7 @@ fn become_user(identity: &Identity) -> Result<()> {
     };
     match (sys::setgroups(&identity.groups), identity.groups.first()) {
         // Where only one id is mapped the kernel denies it (user_namespaces(7)): there are no other groups then.
-        (Err(Errno::PERM), None) => {}
+        (Err(Errno::PERM), _) => {}
         (result, first) => mapped(result, "group", first.copied().unwrap_or(0))?,
     }
     mapped(sys::setgid(identity.gid), "group", identity.gid)?;

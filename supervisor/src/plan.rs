@@ -23,6 +23,8 @@ impl Plan {
         for mount in &spec.mounts {
             plan.mount(mount, &container.dir)?;
         }
+        // The working directory is made where it is missing, before the root may become read-only.
+        plan.option(&["--directory", &spec.process.cwd]);
         spec.linux
             .masked_paths
             .iter()
