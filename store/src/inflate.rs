@@ -321,20 +321,16 @@ const fn tables() -> [[u32; 256]; 8] {
 /// Goes on with the CRC-32 of RFC 1952, section 8; it begins with 0.
 fn crc32(crc: u32, bytes: &[u8]) -> u32 {
     let mut crc = !crc;
-    let mut eights = bytes.chunks_exact(8);
-    for eight in &mut eights {
-        let mut low = [eight[0], eight[1], eight[2], eight[3]];
-        for (byte, own) in low.iter_mut().zip(crc.to_le_bytes()) {
-            *byte ^= own;
-        }
-        let [a, b, c, d] = low.map(usize::from);
-        crc = TABLES[7][a] ^ TABLES[6][b] ^ TABLES[5][c] ^ TABLES[4][d];
-        for (table, byte) in TABLES[..4].iter().rev().zip(&eight[4..]) {
-            crc ^= table[usize::from(*byte)];
-        }
+    let [t0, t1, t2, t3, t4, t5, t6, t7] = &TABLES;
+    let (eights, rest) = bytes.as_chunks::<8>();
+    // Written out, for this is where small code would cost most.
+    for [a, b, c, d, e, f, g, h] in eights {
+        let [w, x, y, z] = crc.to_le_bytes();
+        crc = t7[usize::from(a ^ w)] ^ t6[usize::from(b ^ x)] ^ t5[usize::from(c ^ y)] ^ t4[usize::from(d ^ z)];
+        crc ^= t3[usize::from(*e)] ^ t2[usize::from(*f)] ^ t1[usize::from(*g)] ^ t0[usize::from(*h)];
     }
-    for byte in eights.remainder() {
-        crc = (crc >> 8) ^ TABLES[0][usize::from(crc.to_le_bytes()[0] ^ byte)];
+    for byte in rest {
+        crc = (crc >> 8) ^ t0[usize::from(crc.to_le_bytes()[0] ^ byte)];
     }
     !crc
 }
