@@ -151,6 +151,11 @@ impl State {
         program::confine(&user, self.capabilities.as_ref(), self.no_new_privs)?;
         // A change of identity clears it, hence so late: if the supervisor is killed, so is the container.
         sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0).doing("setting ", c"the parent-death signal")?;
+        // One that was killed before that sends no signal any more, but no longer waits for errors either.
+        let errors = ERROR_FD.load(Ordering::Relaxed);
+        if errors != 2 && sys::is_abandoned(errors) {
+            return Err(Error::new(&["the supervisor is gone"]));
+        }
         program::execute(arguments, &self.environment)
     }
 }

@@ -178,6 +178,17 @@ pub fn write(fd: c_int, bytes: &[u8]) {
     unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
 }
 
+/// Is the reading end of this pipe closed everywhere (poll(2), `POLLERR`)?
+pub fn is_abandoned(pipe: c_int) -> bool {
+    let mut entry = libc::pollfd {
+        fd: pipe,
+        events: 0,
+        revents: 0,
+    };
+    // SAFETY: one entry, as is said.
+    unsafe { libc::poll(&raw mut entry, 1, 0) > 0 && entry.revents & libc::POLLERR != 0 }
+}
+
 /// Makes every mount private, so that nothing done here reaches another namespace (mount(2)).
 pub fn make_private() -> Result<()> {
     let flags = libc::MS_REC | libc::MS_PRIVATE;
