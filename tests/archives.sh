@@ -14,7 +14,7 @@ test_layout() {
 	expect hi crate run --rm --pull never busybox:1 echo hi
 	expect "$DIGEST" crate-fetch "oci:$IMAGES/busybox:busybox:1"
 	expect_code 3 crate-fetch "oci:$IMAGES/busybox:no-such"
-	one_line crate
+	one_line crate-store no-such
 }
 
 test_layout_as_another_reference() {

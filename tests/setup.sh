@@ -47,40 +47,71 @@ has_std() { # CARGO-DIRECTORY-LESS RUSTC TRIPLE: is std for TRIPLE installed?
 	dir=$("$1" --print target-libdir --target "$2" 2>/dev/null) && ls "$dir"/libstd-*.rlib >/dev/null 2>&1
 }
 
+# Has RUSTC the sources of std, which are compiled anew so that programs carry only what they use?
+has_source() {
+	[ -e "$("$1" --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/std/Cargo.toml" ] &&
+		RUSTC_BOOTSTRAP=1 "$1" -Z unstable-options -C panic=immediate-abort --print sysroot >/dev/null 2>&1
+}
+
 # Prints the wrapper. Only crate-fetch compiles C (its TLS); it wants musl's headers, hence musl-gcc.
 toolchain() {
 	triple=$1
 	under=$(echo "$triple" | tr - _)
 	upper=$(echo "$under" | tr '[:lower:]' '[:upper:]')
-	# A panic aborts, so nothing ever reads unwind tables: crate-fetch is 80 KB smaller without.
-	no_tables="-fno-asynchronous-unwind-tables -fno-unwind-tables"
-	if command -v rustc >/dev/null 2>&1 && ! has_std rustc "$triple" && command -v rustup >/dev/null 2>&1; then
-		rustup target add "$triple" >/dev/null 2>&1 || say "rustup cannot fetch $triple: building std from Debian's sources"
+	if command -v rustup >/dev/null 2>&1; then
+		has_std rustc "$triple" || rustup target add "$triple" >/dev/null 2>&1 || say "rustup cannot fetch $triple"
+		has_source rustc || rustup component add rust-src >/dev/null 2>&1 || say "rustup cannot fetch the sources of std"
 	fi
-	if command -v rustc >/dev/null 2>&1 && has_std rustc "$triple"; then
+	if has_std rustc "$triple" && has_source rustc; then
 		packages musl-tools=musl-gcc >&2
-		cat <<-END
-			#!/bin/sh
-			export CC_$under=musl-gcc CFLAGS_$under="$no_tables"
-			export CARGO_TARGET_${upper}_RUSTFLAGS="-C relocation-model=static -C target-feature=+crt-static -C force-unwind-tables=no"
-			exec cargo "\$@"
-		END
-		return
+		wrapper cargo source ""
+	elif has_std rustc "$triple" && ! command -v apt-get >/dev/null 2>&1; then
+		say "without the sources of std, programs are 300 KiB larger each: see 'rustup component add rust-src'"
+		wrapper cargo compiled ""
+	else
+		debian
+		wrapper /usr/bin/cargo source "-C link-self-contained=no -L native=$PWD/target/native"
 	fi
+}
+
+# Debian's own toolchain has no std for musl, but its sources; they are linked by musl-gcc.
+debian() {
 	packages rustc-web=/usr/bin/rustc cargo-web=/usr/bin/cargo rust-web-src=/usr/share/doc/rust-web-src \
 		musl-tools=musl-gcc libunwind-14-dev=/usr/lib/llvm-14/lib/libunwind.a gcc=gcc make=make
 	# A folder with LLVM's libunwind alone: its own folder holds a shared one too, which must not be found.
-	native=$PWD/target/native
-	mkdir -p "$native"
-	cp /usr/lib/llvm-14/lib/libunwind.a "$native/"
-	cat <<-END
-		#!/bin/sh
-		export RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc RUSTC_BOOTSTRAP=1
-		export CC_$under=musl-gcc CARGO_TARGET_${upper}_LINKER=musl-gcc CFLAGS_$under="$no_tables"
-		export CARGO_UNSTABLE_BUILD_STD=std,panic_abort
-		export CARGO_TARGET_${upper}_RUSTFLAGS="-C link-self-contained=no -C relocation-model=static -C target-feature=+crt-static -C force-unwind-tables=no -L native=$native"
-		exec /usr/bin/cargo "\$@"
-	END
+	mkdir -p target/native
+	cp /usr/lib/llvm-14/lib/libunwind.a target/native/
+}
+
+# wrapper CARGO source|compiled FLAGS: the wrapper's text. A panic ends the program at once: nothing unwinds, so
+# unwind tables and the text of panics are left out. STD=abort keeps the text, for a program with a panic hook.
+wrapper() {
+	echo "#!/bin/sh"
+	no_tables="-fno-asynchronous-unwind-tables -fno-unwind-tables"
+	echo "export CC_$under=musl-gcc CFLAGS_$under='$no_tables'"
+	flags="-C relocation-model=static -C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,noseparate-code"
+	case $1 in
+	/*) echo "export RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc CARGO_TARGET_${upper}_LINKER=musl-gcc" ;;
+	esac
+	if [ "$2" = source ]; then
+		flags="$flags -Z unstable-options -Z location-detail=none"
+		cat <<-'END'
+			export RUSTC_BOOTSTRAP=1
+			case " $* " in
+			*" --release "*)
+				export CARGO_UNSTABLE_BUILD_STD_FEATURES=optimize_for_size
+				if [ "${STD:-}" = abort ]; then
+					export CARGO_UNSTABLE_BUILD_STD=std,panic_abort
+				else
+					export CARGO_UNSTABLE_BUILD_STD=std CARGO_UNSTABLE_PANIC_IMMEDIATE_ABORT=true
+					export CARGO_PROFILE_RELEASE_PANIC=immediate-abort
+				fi ;;
+			*) export CARGO_UNSTABLE_BUILD_STD=std,panic_abort,panic_unwind ;;
+			esac
+		END
+	fi
+	echo "export CARGO_TARGET_${upper}_RUSTFLAGS='$flags $3'"
+	echo "exec $1 \"\$@\""
 }
 
 demo() { packages busybox-static=/bin/busybox; }
