@@ -4,8 +4,8 @@ use crate::at::{copy_metadata, is, is_opaque, is_whiteout, open_dir_in, open_in,
 use crate::error::{Doing, Result};
 use crate::tree;
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Uid, chownat, copy_file_range, fstat, ftruncate,
-    ioctl_ficlone, linkat, mkdirat, mknodat, openat, readlinkat, seek, symlinkat, utimensat,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Uid, chmodat, chownat, copy_file_range, fstat,
+    ftruncate, ioctl_ficlone, linkat, mkdirat, mknodat, openat, readlinkat, seek, symlinkat, utimensat,
 };
 use rustix::io::{Errno, pread, pwrite};
 use std::collections::HashMap;
@@ -189,13 +189,18 @@ fn by_hand(from: &OwnedFd, to: &OwnedFd, mut offset: u64, end: u64) -> rustix::i
 /// Copies what is neither a file nor a directory.
 fn other(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> rustix::io::Result<()> {
     let kind = FileType::from_raw_mode(stat.st_mode);
+    let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
     if kind == FileType::Symlink {
         symlinkat(&readlinkat(from, name, Vec::new())?, to, name)?;
     } else {
-        mknodat(to, name, kind, Mode::from_raw_mode(stat.st_mode & 0o7777), stat.st_rdev)?;
+        mknodat(to, name, kind, mode, stat.st_rdev)?;
     }
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    if kind != FileType::Symlink {
+        // The umask has cut the mode, and nobody else changes this tree: it is no link.
+        chmodat(to, name, mode, AtFlags::empty())?;
+    }
     utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
 }
 
