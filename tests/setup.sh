@@ -106,10 +106,10 @@ wrapper() {
 					export CARGO_UNSTABLE_BUILD_STD=std CARGO_UNSTABLE_PANIC_IMMEDIATE_ABORT=true
 					export CARGO_PROFILE_RELEASE_PANIC=immediate-abort
 				fi ;;
-			*) export CARGO_UNSTABLE_BUILD_STD=std,panic_abort,panic_unwind ;;
 			esac
 		END
 	fi
+	has_std rustc "$triple" || echo "export CARGO_UNSTABLE_BUILD_STD=\${CARGO_UNSTABLE_BUILD_STD:-std,panic_abort,panic_unwind}"
 	echo "export CARGO_TARGET_${upper}_RUSTFLAGS='$flags $3'"
 	echo "exec $1 \"\$@\""
 }
