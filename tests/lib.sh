@@ -40,8 +40,8 @@ clean_up() {
 }
 trap clean_up EXIT
 
-# Trees of a range's ids are removed by the root of that range's namespace.
-remove() { rm -rf "$@" 2>/dev/null || unshare --map-auto --map-root-user rm -rf "$@"; }
+# Trees of a range's ids, or with closed directories, are removed by the root of the user's namespace.
+remove() { rm -rf "$@" 2>/dev/null || crate-sup unshare rm -rf "$@"; }
 
 fail() {
 	echo "$CASE: $*" >&2
@@ -134,7 +134,7 @@ own_store() { # a store of this case alone
 	CRATE_RUN=$WORK/run
 }
 
-store_bytes() { du -s -B1 "$CRATE_ROOT" | cut -f 1; }
+store_bytes() { in_userns du -s -B1 "$CRATE_ROOT" | cut -f 1; }
 
 in_userns() { crate-sup unshare "$@"; }
 

@@ -158,21 +158,31 @@ make_images() {
 		push "oci:$images/$packing:busybox:$packing" "busybox:$packing" --preserve-digests
 	done
 	push_index
-	if [ -e tests/layers.py ]; then
-		python3 tests/layers.py "$images/layers"
-		push "oci:$images/layers:layers:64" layers:64
-	fi
+	python3 tests/layers.py --plain "$images/layers"
+	push "oci:$images/layers:layers:64" layers:64 --preserve-digests
+	if [ "$(id -u)" = 0 ]; then unpack_by_umoci; fi
 	if [ -e "$cache/debian.tar" ]; then
 		sh tests/image.sh layout "$images/debian" debian:12 "{$path,\"Cmd\":[\"bash\"]}" "$cache/debian.tar"
 		push "oci:$images/debian:debian:12" debian:12
 	fi
 }
 
+# What another tool of the field makes of the many-layer image, as lists of tree.py for each kind of user. Without a
+# range all owners are one; in a user namespace there are no devices to be made.
+unpack_by_umoci() {
+	local tree=$CRATE_STAGE/umoci
+	umoci raw unpack --image "$images/layers:layers:64" "$tree" 2>"$cache/umoci.log"
+	python3 tests/tree.py --no-nlink --no-dir-times "$tree" >"$images/layers/root.tree"
+	python3 tests/tree.py --no-nlink --no-dir-times --no-special "$tree" >"$images/layers/ranges.tree"
+	python3 tests/tree.py --no-nlink --no-dir-times --no-special --squash "$tree" >"$images/layers/single.tree"
+	rm -rf "$tree"
+}
+
 # Fills the registry's directory where anything that the images are made of has changed.
 fill_registry() {
 	local state
 	if [ "$(id -u)" = 0 ]; then make_debian; fi
-	state=$(sha256sum tests/image.sh tests/stage.sh tests/layers.py "$cache/probe" /bin/busybox 2>/dev/null; ls "$cache/debian.tar" 2>/dev/null || true)
+	state=$(sha256sum tests/image.sh tests/stage.sh tests/layers.py tests/tree.py "$cache/probe" /bin/busybox 2>/dev/null; ls "$cache/debian.tar" 2>/dev/null || true)
 	[ "$(cat "$cache/state" 2>/dev/null)" != "$state" ] || return 0
 	rm -rf "$cache/registry" "$cache/images" "$cache/state"
 	mkdir "$cache/registry"
@@ -216,7 +226,7 @@ clean_up() {
 	census || status=1
 	stop_registry
 	# What belongs to ids of a range can be removed only by the root of that range's namespace.
-	rm -rf "$CRATE_STAGE" 2>/dev/null || unshare --map-auto --map-root-user rm -rf "$CRATE_STAGE" || status=1
+	rm -rf "$CRATE_STAGE" 2>/dev/null || "$programs/crate-sup" unshare rm -rf "$CRATE_STAGE" || status=1
 	exit "$status"
 }
 
@@ -228,8 +238,7 @@ trap 'exit 143' TERM
 make_probe
 fill_stage
 fill_registry
-cp -r "$cache"/images/{busybox,config,busybox.oci.tar,busybox.docker.tar} "$CRATE_STAGE/images/"
-[ ! -e "$cache/images/layers" ] || cp -r "$cache/images/layers" "$CRATE_STAGE/images/"
+cp -r "$cache"/images/{busybox,config,layers,busybox.oci.tar,busybox.docker.tar} "$CRATE_STAGE/images/"
 start_registry "$cache/registry"
 export CRATE_STAGE CRATE_REGISTRY
 "$@"
