@@ -12,8 +12,10 @@ pub use sparse::Segment;
 use crate::error::{Error, Result};
 use crate::inflate::{only_zeros, refusal};
 use pax::Records;
+use rustix::io::{Errno, pwrite};
 use std::io::BufRead;
-use tar::{GnuExtSparseHeader, Header};
+use std::os::fd::OwnedFd;
+use tar::Header;
 
 /// The longest path, in bytes.
 pub const PATH_LIMIT: usize = 4096;
@@ -174,6 +176,26 @@ impl<'a> Archive<'a> {
         }
     }
 
+    /// Writes the next `length` bytes of the entry's data into a file at `offset`; the inner result is the system's.
+    pub fn write_data(&mut self, file: &OwnedFd, mut offset: u64, mut length: u64) -> Result<rustix::io::Result<()>> {
+        while length > 0 {
+            let bytes = self.data()?;
+            let count = usize::try_from(length).unwrap_or(usize::MAX).min(bytes.len());
+            if count == 0 {
+                return Err(refused("its data ends too early"));
+            }
+            match pwrite(file, &bytes[..count], offset) {
+                Err(Errno::INTR) => {}
+                Err(error) => return Ok(Err(error)),
+                Ok(written) => {
+                    self.consume(written);
+                    (offset, length) = (offset + written as u64, length - written as u64);
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
     fn skip_data(&mut self) -> Result<()> {
         self.data += self.padding;
         self.padding = 0;
@@ -260,7 +282,7 @@ impl<'a> Archive<'a> {
         let mtime = || number::field(&old.mtime, "time").map(|seconds| (seconds, 0));
         let (uid, gid) = (id(pax.uid, &old.uid, "user id")?, id(pax.gid, &old.gid, "group id")?);
         let kind = self.kind(header, &path, link, size, &mut pax);
-        let kind = kind.map_err(|error| error.about(&path.escape_ascii().to_string()))?;
+        let kind = kind.map_err(|error| error.about(&shown(&path)))?;
         Ok(Entry {
             kind,
             mode: u32::try_from(number::field(&old.mode, "mode")? & 0o7777).unwrap_or(0),
@@ -309,81 +331,12 @@ impl<'a> Archive<'a> {
             ))),
         }
     }
+}
 
-    /// A sparse file of the old GNU format: the map is in the header and in blocks after it.
-    fn sparse_old(&mut self, header: &Header, data: u64) -> Result<Kind> {
-        let gnu = header
-            .as_gnu()
-            .ok_or_else(|| refused("it is sparse, but its header is not GNU's"))?;
-        let mut map = Vec::new();
-        sparse::add_old(&mut map, &gnu.sparse)?;
-        let mut more = gnu.is_extended();
-        while more {
-            let block = self
-                .block()?
-                .ok_or_else(|| refused("the archive ends within an entry"))?;
-            let mut extension = GnuExtSparseHeader::new();
-            extension.as_mut_bytes().copy_from_slice(&block);
-            sparse::add_old(&mut map, extension.sparse())?;
-            more = extension.is_extended();
-        }
-        let size = number::size(&gnu.realsize, "size")?;
-        sparse::check(&map, size, data)?;
-        self.begin_data(data)?;
-        Ok(Kind::File { size, map: Some(map) })
-    }
-
-    /// A sparse file of one of the PAX formats: the map is among the records (0.0, 0.1) or before the data (1.0).
-    fn sparse_pax(&mut self, sparse: &mut pax::Sparse, archived: u64) -> Result<Kind> {
-        let size = sparse.size.ok_or_else(|| refused("its sparse map is malformed"))?;
-        self.begin_data(archived)?;
-        let map = match (sparse.version, sparse.map.take()) {
-            ((None, None) | (Some(0), Some(0 | 1)), Some(map)) => map,
-            ((Some(1), Some(0)), None) => {
-                let map = sparse::read_new(|| self.line())?;
-                // The data begins with the next block.
-                let used = archived - self.data;
-                let pad = usize::try_from(used.next_multiple_of(BLOCK as u64) - used).unwrap_or_default();
-                self.skip_within(pad)?;
-                map
-            }
-            _ => return Err(refused("it is sparse in a form that is not known")),
-        };
-        if sparse.count.is_some_and(|count| count != map.len() as u64) {
-            return Err(refused("its sparse map is malformed"));
-        }
-        sparse::check(&map, size, self.data)?;
-        Ok(Kind::File { size, map: Some(map) })
-    }
-
-    /// A line of at most 20 bytes from the entry's data, without its end.
-    fn line(&mut self) -> Result<Vec<u8>> {
-        let mut line = Vec::new();
-        loop {
-            let byte = *self
-                .data()?
-                .first()
-                .ok_or_else(|| refused("its sparse map is malformed"))?;
-            self.consume(1);
-            match byte {
-                b'\n' => return Ok(line),
-                _ if line.len() < 20 => line.push(byte),
-                _ => return Err(refused("its sparse map is malformed")),
-            }
-        }
-    }
-
-    fn skip_within(&mut self, mut count: usize) -> Result<()> {
-        while count > 0 {
-            let step = self.data()?.len().min(count);
-            if step == 0 {
-                return Err(refused("its sparse map is malformed"));
-            }
-            self.consume(step);
-            count -= step;
-        }
-        Ok(())
-    }
+/// A path for messages: printable, and no longer than a few lines.
+pub fn shown(path: &[u8]) -> String {
+    let end = if path.len() > 200 { "…" } else { "" };
+    format!("{}{end}", path[..path.len().min(200)].escape_ascii())
 }
 
 fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {

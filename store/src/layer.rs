@@ -7,7 +7,7 @@ mod settle;
 
 pub use owners::{LeftOut, Owners};
 
-use crate::archive::{Archive, Entry, Kind, Segment};
+use crate::archive::{Archive, Entry, Kind, Segment, shown};
 use crate::at::{is, is_whiteout, open_dir_in, status};
 use crate::error::{Doing, Error, Result};
 use names::Meaning;
@@ -16,7 +16,8 @@ use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chownat, fchmod, fchown,
     fsetxattr, ftruncate, futimens, linkat, lsetxattr, makedev, mkdirat, mknodat, openat, symlinkat, utimensat,
 };
-use rustix::io::{Errno, pwrite};
+use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -28,6 +29,8 @@ pub struct Layer {
     left_out: LeftOut,
     /// What is to be set on directories when nothing more is put into them.
     directories: Vec<(Vec<u8>, Metadata)>,
+    /// Devices that were not made.
+    skipped: BTreeSet<Vec<u8>>,
 }
 
 /// What is set on a file besides its content.
@@ -46,6 +49,7 @@ impl Layer {
             owners,
             left_out: LeftOut::default(),
             directories: Vec::new(),
+            skipped: BTreeSet::new(),
         }
     }
 
@@ -53,7 +57,7 @@ impl Layer {
     pub fn unpack(&mut self, archive: &mut Archive<'_>) -> Result<()> {
         while let Some(entry) = archive.next_entry()? {
             self.entry(&entry, archive)
-                .map_err(|error| error.about(&entry.path.escape_ascii().to_string()))?;
+                .map_err(|error| error.about(&shown(&entry.path)))?;
         }
         settle::drop_needless(&mut self.tree)?;
         self.finish_directories()
@@ -171,10 +175,12 @@ impl Layer {
         if let Some(map) = map {
             ftruncate(&file, size).doing(doing)?;
             for segment in map {
-                write(&file, segment.offset, segment.length, archive)?.doing(doing)?;
+                archive
+                    .write_data(&file, segment.offset, segment.length)?
+                    .doing(doing)?;
             }
         } else {
-            write(&file, 0, size, archive)?.doing(doing)?;
+            archive.write_data(&file, 0, size)?.doing(doing)?;
         }
         // Changing the owner drops setuid, setgid and capabilities, so they come after.
         if let Some((uid, gid)) = metadata.owner {
@@ -213,11 +219,15 @@ impl Layer {
 
     fn hard_link(&mut self, place: &Place, path: &[u8], target: &[u8]) -> Result<()> {
         let target = names::clean(target)?;
+        if self.skipped.contains(&target) {
+            self.skipped.insert(path.to_owned());
+            return Ok(());
+        }
         let (directory, name) = names::split(&target);
         let missing = || {
             Error::Refused(format!(
                 "it is a hard link to {}, which is not a file of this layer",
-                target.escape_ascii()
+                shown(&target)
             ))
         };
         let found = self.tree.find(directory)?.ok_or_else(missing)?;
@@ -247,26 +257,18 @@ impl Layer {
     ) -> Result<()> {
         let device = makedev(major, minor);
         let mode = Mode::from_raw_mode(metadata.mode & 0o777);
-        let parent = place.parent.fd.as_fd();
         // A character device 0:0 would be taken for a whiteout.
-        let allowed = kind != FileType::CharacterDevice || device != 0;
-        let node = match mknodat(parent, place.name, kind, mode, device) {
-            _ if !allowed => Err(Errno::PERM),
-            Err(Errno::EXIST) => self
-                .make(place, |parent, name| mknodat(parent, name, kind, mode, device))
-                .map(|_| Ok(()))?,
-            other => other,
+        let fake = kind == FileType::CharacterDevice && device == 0;
+        let make = |parent: BorrowedFd<'_>, name: &[u8]| match mknodat(parent, name, kind, mode, device) {
+            Err(Errno::PERM) if kind != FileType::Fifo => Ok(false),
+            other => other.map(|()| true),
         };
-        match node {
-            Err(Errno::PERM) if kind != FileType::Fifo => {
-                self.left_out.devices += 1;
-                Ok(())
-            }
-            other => {
-                other.doing(|| describe("making", &place.path()))?;
-                self.finish(place, entry, metadata)
-            }
+        if fake || !self.make(place, make)?.0 {
+            self.left_out.devices += 1;
+            self.skipped.insert(place.path());
+            return Ok(());
         }
+        self.finish(place, entry, metadata)
     }
 
     /// Sets owner, attributes and times of what is neither a file nor a directory.
@@ -377,29 +379,4 @@ impl Place<'_> {
     fn path(&self) -> Vec<u8> {
         names::join(&self.parent.path, self.name)
     }
-}
-
-/// Writes the next `length` bytes of the entry's data at `offset`.
-fn write(
-    file: &OwnedFd,
-    mut offset: u64,
-    mut length: u64,
-    archive: &mut Archive<'_>,
-) -> Result<rustix::io::Result<()>> {
-    while length > 0 {
-        let bytes = archive.data()?;
-        let count = usize::try_from(length).unwrap_or(usize::MAX).min(bytes.len());
-        if count == 0 {
-            return Err(Error::Refused("its data ends too early".into()));
-        }
-        match pwrite(file, &bytes[..count], offset) {
-            Err(Errno::INTR) => {}
-            Err(error) => return Ok(Err(error)),
-            Ok(written) => {
-                archive.consume(written);
-                (offset, length) = (offset + written as u64, length - written as u64);
-            }
-        }
-    }
-    Ok(Ok(()))
 }

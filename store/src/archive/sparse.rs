@@ -1,8 +1,8 @@
 //! Sparse files of GNU tar: the map that says where in the file the archived data lies.
 
-use super::number;
+use super::{Archive, BLOCK, Kind, number, pax};
 use crate::error::{Error, Result};
-use tar::GnuSparseHeader;
+use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
 
 /// The most segments that one file may have.
 pub const LIMIT: usize = 1 << 20;
@@ -65,6 +65,80 @@ pub fn check(map: &[Segment], size: u64, data: u64) -> Result<()> {
     }
     let fits = end <= size && sum == data && i64::try_from(size).is_ok();
     if fits { Ok(()) } else { Err(refused()) }
+}
+
+impl Archive<'_> {
+    /// A sparse file of the old GNU format: the map is in the header and in blocks after it.
+    pub(super) fn sparse_old(&mut self, header: &Header, data: u64) -> Result<Kind> {
+        let gnu = header
+            .as_gnu()
+            .ok_or_else(|| super::refused("it is sparse, but its header is not GNU's"))?;
+        let mut map = Vec::new();
+        add_old(&mut map, &gnu.sparse)?;
+        let mut more = gnu.is_extended();
+        while more {
+            let block = self
+                .block()?
+                .ok_or_else(|| super::refused("the archive ends within an entry"))?;
+            let mut extension = GnuExtSparseHeader::new();
+            extension.as_mut_bytes().copy_from_slice(&block);
+            add_old(&mut map, extension.sparse())?;
+            more = extension.is_extended();
+        }
+        let size = number::size(&gnu.realsize, "size")?;
+        check(&map, size, data)?;
+        self.begin_data(data)?;
+        Ok(Kind::File { size, map: Some(map) })
+    }
+
+    /// A sparse file of one of the PAX formats: the map is among the records (0.0, 0.1) or before the data (1.0).
+    pub(super) fn sparse_pax(&mut self, sparse: &mut pax::Sparse, archived: u64) -> Result<Kind> {
+        let size = sparse.size.ok_or_else(refused)?;
+        self.begin_data(archived)?;
+        let map = match (sparse.version, sparse.map.take()) {
+            ((None, None) | (Some(0), Some(0 | 1)), Some(map)) => map,
+            ((Some(1), Some(0)), None) => {
+                let map = read_new(|| self.line())?;
+                // The data begins with the next block.
+                let used = archived - self.data;
+                let pad = usize::try_from(used.next_multiple_of(BLOCK as u64) - used).unwrap_or_default();
+                self.skip_within(pad)?;
+                map
+            }
+            _ => return Err(super::refused("it is sparse in a form that is not known")),
+        };
+        if sparse.count.is_some_and(|count| count != map.len() as u64) {
+            return Err(refused());
+        }
+        check(&map, size, self.data)?;
+        Ok(Kind::File { size, map: Some(map) })
+    }
+
+    /// A line of at most 20 bytes from the entry's data, without its end.
+    fn line(&mut self) -> Result<Vec<u8>> {
+        let mut line = Vec::new();
+        loop {
+            let byte = *self.data()?.first().ok_or_else(refused)?;
+            self.consume(1);
+            match byte {
+                b'\n' => return Ok(line),
+                _ if line.len() < 20 => line.push(byte),
+                _ => return Err(refused()),
+            }
+        }
+    }
+
+    fn skip_within(&mut self, mut count: usize) -> Result<()> {
+        while count > 0 {
+            let step = self.data()?.len().min(count);
+            if step == 0 {
+                return Err(refused());
+            }
+            self.consume(step);
+            count -= step;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

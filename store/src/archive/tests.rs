@@ -1,5 +1,5 @@
 use super::*;
-use tar::EntryType;
+use tar::{EntryType, GnuExtSparseHeader};
 
 fn header(kind: u8, name: &[u8], size: u64) -> Header {
     let mut header = Header::new_ustar();
@@ -28,7 +28,7 @@ fn pax(records: &[(&str, &str)]) -> Vec<u8> {
     let mut data = Vec::new();
     for (key, value) in records {
         let rest = key.len() + value.len() + 3;
-        let length = (rest..)
+        let length = (rest..rest + 9)
             .find(|length| *length == rest + length.to_string().len())
             .unwrap();
         data.extend(format!("{length} {key}={value}\n").bytes());
@@ -182,6 +182,30 @@ fn records_win_over_the_header() {
     );
 }
 
+/// A sparse file of the old format, whose map goes on after the header.
+fn old_gnu() -> Vec<u8> {
+    let mut gnu = Header::new_gnu();
+    gnu.as_old_mut().name[0] = b'f';
+    gnu.set_entry_type(EntryType::GNUSparse);
+    gnu.set_size(5);
+    gnu.set_mode(0o644);
+    gnu.set_uid(0);
+    gnu.set_gid(0);
+    gnu.set_mtime(0);
+    let own = gnu.as_gnu_mut().unwrap();
+    own.set_real_size(5000);
+    own.isextended[0] = 1;
+    own.sparse[0].set_offset(1024);
+    own.sparse[0].set_length(3);
+    gnu.set_cksum();
+    let mut extension = GnuExtSparseHeader::new();
+    extension.sparse_mut()[0].set_offset(4096);
+    extension.sparse_mut()[0].set_length(2);
+    let mut bytes = [&gnu.as_bytes()[..], extension.as_bytes(), b"abcde"].concat();
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
 #[test]
 fn reads_every_sparse_format() {
     let map = vec![
@@ -221,30 +245,11 @@ fn reads_every_sparse_format() {
     let mut with_map = b"2\n1024\n3\n4096\n2\n".to_vec();
     with_map.resize(512, 0);
     with_map.extend(b"abcde");
-    let mut gnu = Header::new_gnu();
-    gnu.as_old_mut().name[0] = b'f';
-    gnu.set_entry_type(EntryType::GNUSparse);
-    gnu.set_size(5);
-    gnu.set_mode(0o644);
-    gnu.set_uid(0);
-    gnu.set_gid(0);
-    gnu.set_mtime(0);
-    let own = gnu.as_gnu_mut().unwrap();
-    own.set_real_size(5000);
-    own.isextended[0] = 1;
-    own.sparse[0].set_offset(1024);
-    own.sparse[0].set_length(3);
-    gnu.set_cksum();
-    let mut extension = GnuExtSparseHeader::new();
-    extension.sparse_mut()[0].set_offset(4096);
-    extension.sparse_mut()[0].set_length(2);
-    let mut own = [&gnu.as_bytes()[..], extension.as_bytes(), b"abcde"].concat();
-    own.resize(own.len().next_multiple_of(512), 0);
     for parts in [
         vec![old, data.clone()],
         vec![newer, data],
         vec![newest, entry(b'0', b"GNUSparseFile.0/f", &with_map)],
-        vec![own],
+        vec![old_gnu()],
     ] {
         let all = read(&[parts.concat(), entry(b'0', b"next", b""), end()]).unwrap();
         assert_eq!((&all[0].0.kind, &all[0].1[..]), (&sparse, &b"abcde"[..]));

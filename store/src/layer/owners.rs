@@ -90,18 +90,18 @@ impl LeftOut {
         let lines = [
             (
                 self.owners,
-                "files belong to you instead of their owners, for only one id is mapped",
+                "files that belong to you instead of their owners, for only one id is mapped",
             ),
-            (self.devices, "devices were left out"),
+            (self.devices, "devices left out"),
             (
                 self.xattrs,
-                "extended attributes were left out: the file system or the namespace refuses them",
+                "extended attributes left out, for the file system or the namespace refuses them",
             ),
         ];
         lines
             .iter()
             .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{count} {what}"))
+            .map(|(count, what)| format!("{what}: {count}"))
             .collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Finding places within a layer by descriptors: nothing that a layer holds can lead outside of it.
 
 use super::names;
+use crate::archive::{PATH_LIMIT, shown};
 use crate::at::{OPAQUE, is, is_whiteout, status};
 use crate::error::{Doing, Error, Result};
 use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat2, readlinkat};
@@ -128,7 +129,7 @@ impl Tree {
                     Step::Missing => return Ok(None),
                 },
             }
-            if links > LINKS || here.len() > crate::archive::PATH_LIMIT {
+            if links > LINKS || here.len() > PATH_LIMIT {
                 return Err(Error::Refused("its path leads through too many symbolic links".into()));
             }
         }
@@ -145,9 +146,7 @@ impl Tree {
                 let text = readlinkat(&parent, name, Vec::new()).doing(|| describe("reading", &path))?;
                 Ok(Step::Link(text.into_bytes()))
             }
-            Some(stat) if !is_whiteout(&stat) => {
-                Err(Error::Refused(format!("{} is not a directory", path.escape_ascii())))
-            }
+            Some(stat) if !is_whiteout(&stat) => Err(Error::Refused(format!("{} is not a directory", shown(&path)))),
             Some(_) | None if !make => Ok(Step::Missing),
             found => {
                 if found.is_some() {
@@ -238,5 +237,5 @@ pub fn open_beneath(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix:
 
 /// `doing` and a path, for errors.
 pub fn describe(doing: &str, path: &[u8]) -> String {
-    format!("{doing} /{}", path.escape_ascii())
+    format!("{doing} /{}", shown(path))
 }

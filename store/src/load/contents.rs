@@ -1,6 +1,6 @@
 //! What an archive of images holds: blobs go into the store as they pass, so that a pipe can be read.
 
-use crate::archive::{Archive, Entry, Kind};
+use crate::archive::{Archive, Entry, Kind, shown};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::inflate::{CHUNK, open, refusal};
@@ -34,7 +34,7 @@ impl Contents {
         while let Some(entry) = archive.next_entry()? {
             contents
                 .add(store, &entry, &mut archive)
-                .map_err(|error| error.about(&entry.path.escape_ascii().to_string()))?;
+                .map_err(|error| error.about(&shown(&entry.path)))?;
         }
         Ok(contents)
     }
