@@ -68,6 +68,11 @@ impl Layer {
         &self.left_out
     }
 
+    /// Is the layer what it is whatever lies below? The root that no entry is for is the same everywhere.
+    pub fn is_settled(&self) -> bool {
+        self.tree.whiteouts.is_empty() && self.tree.implied.iter().all(Vec::is_empty)
+    }
+
     /// Gives directories that the archive only implied what the layers below have there, the top first, and removes
     /// whiteouts where they have nothing to hide.
     ///

@@ -67,7 +67,7 @@ impl<'a> Unpacking<'a> {
         Ok(())
     }
 
-    /// Unpacks what is missing of an image's layers, and publishes it with all that was asked for before.
+    /// Unpacks what is missing of an image's layers, and publishes them.
     pub fn image(&mut self, image: &Image) -> Result<()> {
         let pairs = image.manifest.layers.iter().zip(image.diff_ids());
         let pairs: Vec<_> = pairs
@@ -78,14 +78,21 @@ impl<'a> Unpacking<'a> {
         }
         self.asked
             .retain(|(_, asked)| !pairs.iter().any(|(_, diff_id)| diff_id == asked));
-        self.publish_in_order(&pairs, true)?;
-        self.publish()
+        self.publish_in_order(&pairs)
     }
 
-    /// Makes all that was unpacked visible: it is on the disk before it is.
+    /// Publishes the layers that no image was named for. Those that want the layers below are given up: they would be
+    /// wrong for as long as they are there.
     pub fn publish(&mut self) -> Result<()> {
-        let pairs = std::mem::take(&mut self.asked);
-        self.publish_in_order(&pairs, false)
+        let mut batch = Vec::new();
+        for (_, diff_id) in std::mem::take(&mut self.asked) {
+            match self.ready.remove(&diff_id) {
+                Some(ready) if ready.layer.is_settled() => batch.push((diff_id, ready)),
+                Some(_) => self.left_out.layers += 1,
+                None => {}
+            }
+        }
+        self.flush(&mut batch)
     }
 
     /// What could not be kept, in one line for each kind.
@@ -93,8 +100,8 @@ impl<'a> Unpacking<'a> {
         self.left_out.lines()
     }
 
-    /// Publishes layers, the base first. Are they one image's, then each is settled on those before it.
-    fn publish_in_order(&mut self, pairs: &[(Digest, Digest)], image: bool) -> Result<()> {
+    /// Publishes an image's layers, the base first, each settled on those before it.
+    fn publish_in_order(&mut self, pairs: &[(Digest, Digest)]) -> Result<()> {
         let mut batch: Vec<(Digest, Ready)> = Vec::new();
         for (place, (blob, diff_id)) in pairs.iter().enumerate() {
             let mut ready = match self.ready.remove(diff_id) {
@@ -109,19 +116,18 @@ impl<'a> Unpacking<'a> {
                     self.unpack(blob, diff_id, claim)?
                 }
             };
-            if image {
-                let below = pairs[..place].iter().rev().map(|(_, diff_id)| {
-                    let waiting = batch.iter().find(|(known, _)| known == diff_id);
-                    waiting.map_or_else(|| self.store.layer_path(diff_id), |(_, ready)| ready.claim.path.clone())
-                });
-                let below: Vec<PathBuf> = below.collect();
-                ready.layer.settle(&below).map_err(|error| about(error, diff_id))?;
-            }
+            let below = pairs[..place].iter().rev().map(|(_, diff_id)| {
+                let waiting = batch.iter().find(|(known, _)| known == diff_id);
+                waiting.map_or_else(|| self.store.layer_path(diff_id), |(_, ready)| ready.claim.path.clone())
+            });
+            let below: Vec<PathBuf> = below.collect();
+            ready.layer.settle(&below).map_err(|error| about(error, diff_id))?;
             batch.push((diff_id.clone(), ready));
         }
         self.flush(&mut batch)
     }
 
+    /// Makes layers visible: they are on the disk before they are.
     fn flush(&self, batch: &mut Vec<(Digest, Ready)>) -> Result<()> {
         if batch.is_empty() {
             return Ok(());

@@ -73,6 +73,8 @@ pub struct LeftOut {
     pub owners: u64,
     /// Devices that were not made.
     pub devices: u64,
+    /// Layers whose image was never named.
+    pub layers: u64,
     /// Extended attributes that the filesystem or the namespace refused.
     pub xattrs: u64,
 }
@@ -82,6 +84,7 @@ impl LeftOut {
     pub fn add(&mut self, other: &Self) {
         self.owners += other.owners;
         self.devices += other.devices;
+        self.layers += other.layers;
         self.xattrs += other.xattrs;
     }
 
@@ -93,6 +96,10 @@ impl LeftOut {
                 "files that belong to you instead of their owners, for only one id is mapped",
             ),
             (self.devices, "devices left out"),
+            (
+                self.layers,
+                "layers left for later, for they depend on those below and no manifest was named",
+            ),
             (
                 self.xattrs,
                 "extended attributes left out, for the file system or the namespace refuses them",

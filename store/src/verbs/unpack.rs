@@ -18,6 +18,9 @@ once all of them are on the disk. With -, standard input says what to unpack, a 
   BLOB DIFFID   this layer, at once (the digests of its blob and of its content)
   MANIFEST      the digest of a manifest: all its layers
 
+Layers become visible with the manifest that puts them in order, or at the end those that are
+the same on any base.
+
 Owners are kept as far as the user namespace maps them: as a user, run it as
 crate-sup unshare crate-store unpack …. Where only one id is mapped, all files get that.
 Exit code 3: no such image, or a blob is missing. 6: a layer is damaged or malformed.
