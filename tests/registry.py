@@ -179,7 +179,7 @@ class Registry(http.server.BaseHTTPRequestHandler):
         headers = {}
         try:
             document = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = {}
         layers = document.get("layers") if isinstance(document, dict) else None
         if layers and (o.size is not None or o.digest is not None):

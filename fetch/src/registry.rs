@@ -231,7 +231,8 @@ fn base(http: &Http, host: &str) -> Result<Url> {
         )));
     }
     let (plain, secure) = (Url::of_host(false, host)?, Url::of_host(true, host)?);
-    let order = match (plain.is_loopback(), http.insecure) {
+    let plain_first = plain.is_loopback();
+    let order = match (plain_first, http.insecure) {
         // Plain first: a TLS server notices at once, where a plain one may wait for more of the TLS greeting.
         (true, _) => [plain, secure],
         (false, true) => [secure, plain],
@@ -255,9 +256,8 @@ fn base(http: &Http, host: &str) -> Result<Url> {
             Err(failure) => errors.push(failure.error),
         }
     }
-    // What TLS says counts, unless nothing but plain http was spoken.
-    errors.sort_by_key(|error| error.to_string().contains("speaks no http"));
-    Err(errors.swap_remove(0))
+    // What TLS says counts: a plain registry would have answered.
+    Err(errors.swap_remove(usize::from(plain_first)))
 }
 
 /// The first byte and the whole size of `bytes FIRST-LAST/SIZE` (RFC 9110, 14.4).

@@ -1,0 +1,330 @@
+#!/bin/bash
+# hostile.sh: registries that lie, stall, redirect and forget. What is wrong is refused in one line, and the store stays clean.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+# serve LOG-NAME [OPTION...]: a registry with the busybox image, as NAME:tag, that misbehaves as the options of
+# registry.py say; sets server to its HOST:PORT. All requests are logged in $WORK/LOG-NAME.
+serve() {
+	local log=$1
+	shift
+	if [ ! -e "$WORK/layout" ]; then
+		cp -r "$IMAGES/busybox" "$WORK/layout"
+		sed -i 's/busybox:1/tag/' "$WORK/layout/index.json"
+	fi
+	exec {answers}< <(exec python3 "$TESTS/registry.py" "$WORK/layout" --log "$WORK/$log" "$@" 2>"$WORK/$log.err")
+	started+=($!)
+	read -r -t 30 -u "$answers" server || { cat "$WORK/$log.err" >&2; fail 'the registry does not listen'; }
+}
+
+DIGEST=$(jq -r '.manifests[0].digest' "$IMAGES/busybox/index.json")
+image() { echo "$server/busybox@$DIGEST"; }
+
+requests() { # LOG PATTERN: how many requests of this kind
+	[ ! -e "$1" ] || jq -r '.method + " " + .path' "$1" | grep -c -E "$2" || :
+}
+
+# Refused bytes are 6, in one line; nothing of them is seen afterwards.
+refused() {
+	expect_code 6 crate-fetch --quiet "$@"
+	nothing_out
+	one_line crate-fetch
+	clean
+}
+
+clean() {
+	fsck_clean
+	same 'references' "$(jq -c .manifests "$CRATE_ROOT/index.json")" '[]'
+	local path
+	for path in "$CRATE_ROOT"/blobs/sha256/*; do
+		[ -e "$path" ] || continue
+		same 'blob' "$(sha256sum <"$path" | cut -d ' ' -f 1)" "${path##*/}"
+	done
+}
+
+test_honest_server_first() {
+	own_store
+	serve log
+	expect "$DIGEST" crate-fetch --quiet "$(image)"
+	fsck_clean
+}
+
+test_flipped_bit() {
+	own_store
+	serve log --flip
+	refused "$(image)"
+}
+
+test_longer_body() {
+	own_store
+	serve log --long
+	refused "$(image)"
+}
+
+test_short_body() {
+	own_store
+	serve log --short
+	refused "$(image)"
+}
+
+test_wrong_size_in_the_manifest() {
+	own_store
+	local size
+	for size in -1 1 -100000 100000; do
+		serve "log$size" --size "$size"
+		# The manifest's own digest is that of what is sent: asked for by tag, it is taken as it is.
+		refused "$server/busybox:tag"
+	done
+}
+
+test_manifest_that_is_not_its_digest() {
+	own_store
+	serve log --size 1
+	refused "$(image)"
+}
+
+test_digests_that_are_paths() {
+	own_store
+	local digest number=0
+	mkdir -p "$WORK/canary"
+	for digest in '../../canary/x' 'sha256:../../../canary/x' "sha256:$(printf '%064d' 0 | sed 's/00/..\//')" 'sha256:' 'sha256' ' ' 'md5:d41d8cd98f00b204e9800998ecf8427e' \
+		"sha256:$(printf '%064d' 0 | tr 0 A)" "sha256:$(printf '%063d' 0)"; do
+		serve "log.$((number += 1))" --digest "$digest"
+		refused "$server/busybox:tag"
+	done
+	same 'canary' "$(ls "$WORK/canary")" ''
+}
+
+test_manifests_that_are_none() {
+	own_store
+	local number=0 body
+	for body in '' '{' '[]' 'null' '"text"' '{"schemaVersion":2}' '{"schemaVersion":1,"name":"x"}' \
+		'{"schemaVersion":2,"layers":[],"manifests":[]}' \
+		'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":5,"layers":[]}' \
+		'{"schemaVersion":2,"config":{"mediaType":"x","digest":"sha256:'"$(printf '%064d' 0)"'","size":-1},"layers":[]}' \
+		"$(printf '[%.0s' $(seq 5000))" "$(printf '{"a":%.0s' $(seq 5000))"; do
+		printf %s "$body" >body
+		serve "log.$((number += 1))" --body "$PWD/body"
+		refused "$server/busybox:tag"
+	done
+}
+
+# A connection that ends early is a failure of the network: what came is kept, and the next try goes on from there.
+test_cut_connection_is_taken_up_again() {
+	own_store
+	serve log --cut 700000 --times 1
+	run crate-fetch --quiet "$(image)"
+	case $code in
+	0) ;; # It went on by itself.
+	5)
+		one_line crate-fetch
+		expect "$DIGEST" crate-fetch --quiet "$(image)"
+		;;
+	*) show; fail "exit code $code" ;;
+	esac
+	fsck_clean
+	jq -r '.headers.Range // empty' log | grep -q -v '^bytes=0-' || fail 'nothing was asked for from where it broke off'
+}
+
+test_resume_with_another_process() {
+	own_store
+	serve first --slow 300000
+	crate-fetch --quiet "$(image)" >/dev/null 2>&1 &
+	local pid=$!
+	# Until some of it has come, and been kept.
+	until find "$CRATE_ROOT/ingest" -type f -size +500k 2>/dev/null | grep -q .; do
+		kill -0 "$pid" || fail 'it ended before it was killed'
+	done
+	kill -KILL "$pid"
+	wait "$pid" || :
+	clean
+	# Another server of the same repository: the digest is the same, so the bytes are.
+	serve second
+	expect "$DIGEST" crate-fetch --quiet "$(image)"
+	jq -r '.headers.Range // empty' second | grep -q -v '^bytes=0-' || fail 'it began anew'
+	fsck_clean
+}
+
+test_resume_from_bad_bytes_is_refused_and_then_anew() {
+	own_store
+	serve first --flip --cut 1500000
+	run crate-fetch --quiet "$(image)"
+	[ "$code" != 0 ] || fail 'cut and flipped bytes were taken'
+	clean
+	serve second
+	run crate-fetch --quiet "$(image)"
+	[ "$code" = 0 ] || expect "$DIGEST" crate-fetch --quiet "$(image)"
+	fsck_clean
+}
+
+test_no_range() {
+	own_store
+	serve log --no-range
+	expect "$DIGEST" crate-fetch --quiet "$(image)"
+	fsck_clean
+}
+
+test_no_range_and_cut() {
+	own_store
+	serve log --no-range --cut 700000 --times 1
+	run crate-fetch --quiet "$(image)"
+	[ "$code" = 0 ] || expect "$DIGEST" crate-fetch --quiet "$(image)"
+	fsck_clean
+}
+
+test_wrong_range() {
+	own_store
+	serve log --wrong-range
+	run crate-fetch --quiet "$(image)"
+	# Either it never needed a second range, or the lie was told.
+	case $code in
+	0) fsck_clean ;;
+	5 | 6) nothing_out && one_line crate-fetch && clean ;;
+	*) show; fail "exit code $code" ;;
+	esac
+}
+
+test_chunked() {
+	own_store
+	serve log --chunked
+	expect "$DIGEST" crate-fetch --quiet "$(image)"
+	fsck_clean
+}
+
+test_too_many_requests() {
+	own_store
+	serve log --busy 1 --times 1
+	expect "$DIGEST" crate-fetch --quiet "$(image)"
+	own_store
+	CRATE_ROOT=$WORK/other
+	serve log2 --busy 100000
+	expect_code 5 crate-fetch --quiet "$(image)"
+	one_line crate-fetch
+}
+
+test_server_that_flaps() {
+	own_store
+	serve log --flap --times 1
+	expect "$DIGEST" crate-fetch --quiet "$(image)"
+}
+
+test_server_that_stays_broken() {
+	own_store
+	serve log --flap
+	expect_code 5 crate-fetch --quiet "$(image)"
+	one_line crate-fetch
+	[ "$(requests log .)" -lt 40 ] || fail 'it tries without end'
+}
+
+test_headers_without_end() {
+	own_store
+	serve log --headers 50000000
+	run crate-fetch --quiet "$(image)"
+	case $code in 5 | 6) one_line crate-fetch ;; *) show; fail "exit code $code" ;; esac
+}
+
+test_token_challenge() {
+	own_store
+	serve log --token 60
+	expect "$DIGEST" crate-fetch --quiet "$(image)"
+	same 'tokens asked for' "$(requests log '^GET /token')" 1
+	fsck_clean
+}
+
+test_token_that_expires_is_asked_for_again() {
+	own_store
+	serve log --token 0
+	run crate-fetch --quiet "$(image)"
+	case $code in 3 | 5) one_line crate-fetch ;; *) show; fail "exit code $code" ;; esac
+	[ "$(requests log '^GET /token')" -lt 40 ] || fail 'it asks without end'
+}
+
+test_basic_authentication() {
+	own_store
+	serve log --basic me:secret
+	run crate-fetch --quiet "$(image)"
+	case $code in 3 | 5) one_line crate-fetch ;; *) show; fail "exit code $code" ;; esac
+	printf '{"auths":{"%s":{"auth":"%s"}}}' "$server" "$(printf me:secret | base64)" >auth.json
+	expect "$DIGEST" env "REGISTRY_AUTH_FILE=$PWD/auth.json" crate-fetch --quiet "$(image)"
+	same 'the secret in the store' "$(grep -r -l -e secret -e "$(printf me:secret | base64)" "$CRATE_ROOT" || :)" ''
+}
+
+# A secret goes to the registry that it is for, and to no other place that this one points to.
+test_redirects_drop_credentials() {
+	own_store
+	serve other
+	local other=$server status
+	for status in 301 302 303 307 308; do
+		CRATE_ROOT=$WORK/store.$status
+		serve "log.$status" --basic me:secret --redirect "http://$other" --redirect-status "$status"
+		printf '{"auths":{"%s":{"auth":"%s"}}}' "$server" "$(printf me:secret | base64)" >auth.json
+		expect "$DIGEST" env "REGISTRY_AUTH_FILE=$PWD/auth.json" crate-fetch --quiet "$(image)"
+		fsck_clean
+	done
+	jq -e 'select(.headers.Authorization)' "$WORK/other" >/dev/null && fail 'the other server was told the secret'
+	[ "$(requests other '^GET .*/blobs/')" -gt 0 ] || fail 'no redirect was followed'
+}
+
+test_redirects_without_end() {
+	own_store
+	# One that points to itself: the port is chosen first.
+	serve first
+	local port=${server##*:}
+	kill "${started[0]}"
+	wait "${started[0]}" 2>/dev/null || :
+	serve log --port "$port" --redirect "http://127.0.0.1:$port"
+	run crate-fetch --quiet "$(image)"
+	case $code in 5 | 6) one_line crate-fetch ;; *) show; fail "exit code $code" ;; esac
+	[ "$(requests log .)" -lt 100 ] || fail 'it follows without end'
+}
+
+test_realm_on_another_host_gets_no_password() {
+	own_store
+	serve other --host 127.0.0.2
+	local other=$server
+	serve log --token 60 --basic me:secret --realm "http://$other/token"
+	printf '{"auths":{"%s":{"auth":"%s"}}}' "$server" "$(printf me:secret | base64)" >auth.json
+	run env "REGISTRY_AUTH_FILE=$PWD/auth.json" crate-fetch --quiet "$(image)"
+	[ "$code" != 0 ] || fail 'a foreign token was taken'
+	! jq -e 'select(.headers.Authorization)' "$WORK/other" >/dev/null 2>&1 || fail 'the other host was told the secret'
+}
+
+# Held and unchanged: one question, no blob.
+test_no_blob_is_asked_for_twice() {
+	own_store
+	serve log
+	expect "$DIGEST" crate-fetch --quiet "$(image)"
+	: >log
+	expect "$DIGEST" crate-fetch --quiet "$(image)"
+	same 'blob requests' "$(requests log /blobs/)" 0
+	: >log
+	expect "$DIGEST" crate-fetch --quiet --pull missing "$(image)"
+	expect "$DIGEST" crate-fetch --quiet --pull never "$(image)"
+	same 'requests' "$(requests log .)" 0
+}
+
+test_plain_http_only_on_loopback() {
+	own_store
+	# No such address is asked in clear text without --insecure; nothing listens there in any case.
+	run timeout 20 crate-fetch --quiet registry.invalid/busybox
+	[ "$code" = 5 ] || { show; fail "exit code $code"; }
+	one_line crate-fetch registry.invalid
+}
+
+test_tls() {
+	needs openssl
+	own_store
+	local key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
+	openssl req -x509 "${key[@]}" -keyout ca.key -out ca.pem -days 2 -subj /CN=tests 2>/dev/null
+	openssl req -new "${key[@]}" -keyout key.pem -out request.pem -subj /CN=localhost 2>/dev/null
+	openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out cert.pem \
+		-extfile <(echo subjectAltName=DNS:localhost,IP:127.0.0.1) 2>/dev/null
+	serve log --tls "$PWD/cert.pem" "$PWD/key.pem"
+	run crate-fetch --quiet "$(image)"
+	[ "$code" = 6 ] || { show; fail "a certificate that nobody vouches for: exit code $code"; }
+	one_line crate-fetch ertificate
+	expect "$DIGEST" crate-fetch --quiet --cacert "$PWD/ca.pem" "$(image)"
+	CRATE_ROOT=$WORK/second
+	expect "$DIGEST" env "SSL_CERT_FILE=$PWD/ca.pem" crate-fetch --quiet "$(image)"
+	fsck_clean
+}
