@@ -25,7 +25,7 @@ test_static_check_refuses_a_dynamic_program() {
 
 test_version_and_help_are_on_stdout() {
 	local program
-	for program in $PROGRAMS; do
+	for program in crate crate-fetch crate-store crate-sup; do
 		expect_code 0 "$program" --version
 		line "^$program [0-9]+\.[0-9]+\.[0-9]+"
 		expect_code 0 "$program" --help

@@ -119,7 +119,7 @@ demo() { packages busybox-static=/bin/busybox; }
 tests() {
 	packages busybox-static=/bin/busybox musl-tools=musl-gcc gcc=gcc docker-registry=docker-registry skopeo=skopeo umoci=umoci \
 		debootstrap=/usr/sbin/debootstrap crun=crun uidmap=newuidmap python3=python3 curl=curl jq=jq attr=setfattr \
-		libcap2-bin=/sbin/setcap file=file zstd=zstd
+		libcap2-bin=/sbin/setcap file=file zstd=zstd openssl=openssl
 	[ "$(id -u)" = 0 ] || return 0
 	user crate-ranges
 	user crate-single
