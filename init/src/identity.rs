@@ -38,12 +38,11 @@ pub fn resolve(spec: &str, passwd: &[u8], group: &[u8]) -> Result<Identity> {
         .or(number)
         .ok_or_else(missing)?;
     let home = field(5).filter(|home| home.starts_with('/')).map(String::from);
-    let (gid, mut groups) = match wanted.filter(|name| !name.is_empty()) {
-        Some(name) => (group_id(name, group)?, Vec::new()),
-        None => {
-            let gid = field(3).and_then(|text| text.parse().ok()).unwrap_or(0);
-            (gid, field(0).map_or_else(Vec::new, |name| memberships(name, group)))
-        }
+    let (gid, mut groups) = if let Some(name) = wanted.filter(|name| !name.is_empty()) {
+        (group_id(name, group)?, Vec::new())
+    } else {
+        let gid = field(3).and_then(|text| text.parse().ok()).unwrap_or(0);
+        (gid, field(0).map_or_else(Vec::new, |name| memberships(name, group)))
     };
     if !groups.contains(&gid) {
         groups.insert(0, gid);

@@ -1,5 +1,6 @@
 //! Mounts: the root filesystem, and everything on top of it. Targets are descriptors inside the root, never paths.
 
+use crate::dev;
 use crate::error::{Doing, Error, Result};
 use crate::options::{self, Options};
 use crate::root::{Kind, Root};
@@ -128,22 +129,33 @@ pub fn read_only_path(root: &Root, path: &CStr) -> Result<()> {
     sys::move_mount(&copy, &place).doing("binding on ", path)
 }
 
-/// Hides `path`, if it is there: a directory under an empty read-only one, anything else under the null device.
-pub fn mask(root: &Root, path: &CStr, null: &Fd) -> Result<()> {
-    let Some(place) = existing(root, path)? else {
-        return Ok(());
-    };
-    let stat = sys::stat(&place).doing("masking ", path)?;
-    let cover = if stat.mode & libc::S_IFMT == libc::S_IFDIR {
-        make(
-            c"tmpfs",
-            c"tmpfs",
-            &options::parse(c"ro,nosuid,nodev,noexec,size=0,nr_inodes=1"),
-        )
-    } else {
-        sys::open_tree(Some(null), c"", false)
-    };
-    sys::move_mount(&cover.doing("masking ", path)?, &place).doing("masking ", path)
+/// What masked paths are covered with: made once, cloned for each.
+pub struct Covers {
+    directory: Fd,
+    null: Fd,
+}
+
+impl Covers {
+    /// An empty directory that cannot be written, and the host's null device.
+    pub fn new() -> Result<Self> {
+        let options = options::parse(c"ro,nosuid,nodev,noexec,size=0,nr_inodes=1");
+        let directory = make(c"tmpfs", c"tmpfs", &options).doing("making an empty ", c"tmpfs")?;
+        Ok(Self {
+            directory,
+            null: dev::null()?,
+        })
+    }
+
+    /// Hides `path`, if it is there: a directory under the empty one, anything else under the null device.
+    pub fn mask(&self, root: &Root, path: &CStr) -> Result<()> {
+        let Some(place) = existing(root, path)? else {
+            return Ok(());
+        };
+        let stat = sys::stat(&place).doing("masking ", path)?;
+        let directory = stat.mode & libc::S_IFMT == libc::S_IFDIR;
+        let cover = sys::open_tree(Some(if directory { &self.directory } else { &self.null }), c"", false);
+        sys::move_mount(&cover.doing("masking ", path)?, &place).doing("masking ", path)
+    }
 }
 
 fn existing(root: &Root, path: &CStr) -> Result<Option<Fd>> {

@@ -3,6 +3,7 @@
 use crate::capability;
 use crate::error::{Doing, Error, Result};
 use crate::identity::{self, Identity};
+use crate::mount::Covers;
 use crate::program::{self, Capabilities};
 use crate::root::{Kind, Root};
 use crate::{dev, mount, sys};
@@ -41,6 +42,7 @@ pub fn read(arguments: Vec<&'static CStr>) -> Result<Vec<&'static CStr>> {
 struct State {
     root: Option<Root>,
     lower: Vec<&'static CStr>,
+    covers: Option<Covers>,
     environment: Vec<&'static CStr>,
     user: Option<Identity>,
     capabilities: Option<Capabilities>,
@@ -98,7 +100,13 @@ impl State {
         match option.to_bytes() {
             b"--mount" => mount::mount(root, next()?, next()?, next()?, next()?),
             b"--devices" => dev::fill(root),
-            b"--mask" => mount::mask(root, next()?, &dev::null()?),
+            b"--mask" => {
+                if self.covers.is_none() {
+                    self.covers = Some(Covers::new()?);
+                }
+                let path = next()?;
+                self.covers.as_ref().map_or(Ok(()), |covers| covers.mask(root, path))
+            }
             b"--read-only-path" => mount::read_only_path(root, next()?),
             b"--keep-writable" => mount::keep_writable(root, next()?),
             b"--read-only" => mount::read_only_root(root),

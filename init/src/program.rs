@@ -65,7 +65,7 @@ pub fn confine(identity: &Identity, capabilities: Option<&Capabilities>, no_new_
 
 fn become_user(identity: &Identity) -> Result<()> {
     let mapped = |result: core::result::Result<(), Errno>, what: &str, id: u32| match result {
-        Err(Errno::INVAL | Errno::PERM) => {
+        Err(Errno::INVAL) => {
             let id = alloc::format!("{what} {id} is not mapped into this container");
             Err(Error::new(&[
                 &id,
@@ -74,10 +74,11 @@ fn become_user(identity: &Identity) -> Result<()> {
         }
         other => other.doing("becoming ", c"the user"),
     };
-    match (sys::setgroups(&identity.groups), identity.groups.first()) {
-        // Where only one id is mapped the kernel denies it (user_namespaces(7)): there are no other groups then.
-        (Err(Errno::PERM), _) => {}
-        (result, first) => mapped(result, "group", first.copied().unwrap_or(0))?,
+    match sys::setgroups(&identity.groups) {
+        // Where only one id is mapped the kernel denies it (user_namespaces(7)): the process keeps what groups it has,
+        // none of which is mapped either.
+        Err(Errno::PERM) => {}
+        other => mapped(other, "group", identity.groups.first().copied().unwrap_or(identity.gid))?,
     }
     mapped(sys::setgid(identity.gid), "group", identity.gid)?;
     mapped(sys::setuid(identity.uid), "user", identity.uid)

@@ -110,15 +110,14 @@ impl Hasher {
             Self::Sha256(state) => ("sha256", state.finalize().to_vec()),
             Self::Sha512(state) => ("sha512", state.finalize().to_vec()),
         };
-        let mut text = String::from(algorithm);
-        text.push(':');
-        for byte in sum {
-            for nibble in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-            }
-        }
-        Digest(text)
+        Digest(format!("{algorithm}:{}", hex(&sum)))
     }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect()
 }
 
 #[cfg(test)]

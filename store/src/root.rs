@@ -71,6 +71,16 @@ impl Store {
         self.root.join(within)
     }
 
+    /// Lets other programs collect: what this one goes on to use is a container whose lock it holds.
+    pub fn unlock(&self) -> Result<()> {
+        flock(&self.lock, FlockOperation::Unlock).doing(|| format!("unlocking {}", self.root.display()))
+    }
+
+    /// Uses the store again after [`Store::unlock`].
+    pub fn lock_shared(&self) -> Result<()> {
+        flock(&self.lock, FlockOperation::LockShared).doing(|| format!("locking {}", self.root.display()))
+    }
+
     /// Waits until no other program uses the store, and keeps it so for as long as this `Store` lives.
     pub fn lock_exclusively(&self) -> Result<()> {
         flock(&self.lock, FlockOperation::LockExclusive).doing(|| format!("locking {}", self.root.display()))
@@ -111,7 +121,7 @@ pub fn random_hex(bytes: usize) -> Result<String> {
     let mut buffer = vec![0; bytes];
     let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut buffer));
     read.doing(|| "reading /dev/urandom".into())?;
-    Ok(buffer.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(crate::digest::hex(&buffer))
 }
 
 /// Makes what was renamed or made in a directory survive a power cut.

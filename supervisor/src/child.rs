@@ -2,11 +2,15 @@
 
 use crate::idmap::IdMaps;
 use crate::sys;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
+};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use store::error::Doing;
 use store::{Error, Result};
 
@@ -15,39 +19,85 @@ pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     pipe_with(PipeFlags::CLOEXEC).doing(|| "making a pipe".into())
 }
 
+/// A child that runs, and what it has handed over.
+pub struct Started {
+    /// The process.
+    pub child: sys::Child,
+    /// What `prepare` made.
+    pub handed: Option<OwnedFd>,
+}
+
 /// Clones a child with `flags`, maps its ids, and only then lets it run `work`, whose result is its exit code.
 ///
-/// `work` runs in the child, as root of the new user namespace if there is one.
-pub fn start(flags: u64, maps: &IdMaps, work: impl FnOnce() -> u8) -> Result<sys::Child> {
-    let (wait, go) = pipe()?;
-    let flags = if maps.has_namespace() {
-        flags | sys::NEW_USER
-    } else {
-        flags
-    };
+/// Both closures run in the child: `prepare` at once, for a descriptor that the parent gets; `work` as root of the
+/// new user namespace, if there is one.
+pub fn start(
+    flags: u64,
+    maps: &IdMaps,
+    prepare: impl FnOnce() -> Option<OwnedFd>,
+    work: impl FnOnce() -> u8,
+) -> Result<Started> {
+    let kind = (AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC);
+    let (own, other) = socketpair(kind.0, kind.1, kind.2, None).doing(|| "making a pair of sockets".into())?;
+    let flags = flags | if maps.has_namespace() { sys::NEW_USER } else { 0 };
     let Some(child) = sys::clone(flags).map_err(|error| explain(error, maps))? else {
-        drop(go);
-        released(wait, maps);
+        drop(own);
+        hand_over(&other, prepare().as_ref().map(AsFd::as_fd));
+        released(&other, maps);
+        drop(other);
         std::process::exit(work().into())
     };
+    drop(other);
     if let Err(error) = maps.write(child.pid) {
-        drop(go); // The child ends by itself where nobody is left to release it.
+        drop(own); // The child ends by itself where nobody is left to release it.
         wait_for(&child)?;
         return Err(error);
     }
+    let handed = take_over(&own);
     // The child may have been killed already; waiting for it tells.
-    let _ = File::from(go).write_all(b"g");
-    Ok(child)
+    let _ = send(&own, b"g", SendFlags::NOSIGNAL);
+    Ok(Started { child, handed })
 }
 
 /// In the child: waits until the ids are mapped. If the parent gives up, so does the child.
-fn released(wait: OwnedFd, maps: &IdMaps) {
-    let read = File::from(wait).read_exact(&mut [0]);
-    if read.is_err() || maps.has_namespace() && sys::become_root().is_err() {
+fn released(parent: &OwnedFd, maps: &IdMaps) {
+    let released = recv(parent, &mut [0; 1], RecvFlags::empty()).is_ok_and(|(count, _)| count == 1);
+    if !released || maps.has_namespace() && sys::become_root().is_err() {
         std::process::exit(125);
     }
 }
 
+/// In the child: sends one message, with a descriptor or without (unix(7), `SCM_RIGHTS`).
+fn hand_over(parent: &OwnedFd, descriptor: Option<BorrowedFd>) {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut extra = SendAncillaryBuffer::new(&mut space);
+    let descriptors: Vec<_> = descriptor.into_iter().collect();
+    if !descriptors.is_empty() {
+        extra.push(SendAncillaryMessage::ScmRights(&descriptors));
+    }
+    // If it does not arrive, the parent does without.
+    let _ = sendmsg(parent, &[IoSlice::new(b"h")], &mut extra, SendFlags::NOSIGNAL);
+}
+
+/// Receives the message of [`hand_over`]; nothing comes from a child that has been killed.
+fn take_over(child: &OwnedFd) -> Option<OwnedFd> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut extra = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0; 1];
+    recvmsg(
+        child,
+        &mut [IoSliceMut::new(&mut byte)],
+        &mut extra,
+        RecvFlags::CMSG_CLOEXEC,
+    )
+    .ok()?;
+    extra.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    })
+}
+
+/// Explains why the kernel makes no namespaces, as far as its error tells.
 pub fn explain(error: std::io::Error, maps: &IdMaps) -> Error {
     let hint = match error.raw_os_error() {
         Some(libc::ENOSPC) => "\nhint: sysctl user.max_user_namespaces, or a limit of another namespace, is reached",
@@ -70,14 +120,19 @@ pub fn as_mapped_root(work: impl FnOnce() -> Result<()>) -> Result<()> {
     if !maps.has_namespace() {
         return work();
     }
-    let child = start(0, &maps, || {
-        let report = |error: Error| {
-            eprintln!("crate-sup: {error}");
-            error.exit_code()
-        };
-        work().map_or_else(report, |()| 0)
-    })?;
-    match wait_for(&child)? {
+    let started = start(
+        0,
+        &maps,
+        || None,
+        || {
+            let report = |error: Error| {
+                eprintln!("crate-sup: {error}");
+                error.exit_code()
+            };
+            work().map_or_else(report, |()| 0)
+        },
+    )?;
+    match wait_for(&started.child)? {
         0 => Ok(()),
         code => Err(Error::Failed(format!(
             "working in the user namespace ended with code {code}"

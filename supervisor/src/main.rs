@@ -39,8 +39,8 @@ fn dispatch(parser: &mut Parser) -> Result<u8> {
     let first = parser.next()?;
     let verb = match first {
         Some(lexopt::Arg::Value(verb)) => verb.string()?,
-        Some(lexopt::Arg::Long("help") | lexopt::Arg::Short('h')) => return say(HELP),
-        Some(lexopt::Arg::Long("version")) => return say(concat!("crate-sup ", env!("CARGO_PKG_VERSION"), "\n")),
+        Some(lexopt::Arg::Long("help") | lexopt::Arg::Short('h')) => return Ok(say(HELP)),
+        Some(lexopt::Arg::Long("version")) => return Ok(say(concat!("crate-sup ", env!("CARGO_PKG_VERSION"), "\n"))),
         Some(other) => return Err(other.unexpected().into()),
         None => return Err(Error::Usage(format!("no verb is given\n{HELP}"))),
     };
@@ -52,9 +52,9 @@ fn dispatch(parser: &mut Parser) -> Result<u8> {
     }
 }
 
-fn say(text: &str) -> Result<u8> {
+fn say(text: &str) -> u8 {
     print!("{text}");
-    Ok(0)
+    0
 }
 
 fn container_argument(parser: &mut Parser) -> Result<String> {

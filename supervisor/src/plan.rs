@@ -121,8 +121,9 @@ impl Plan {
                 ("--inheritable", inheritable),
                 ("--ambient", ambient),
             ];
-            sets.into_iter()
-                .for_each(|(option, set)| self.option(&[option, &set.join(",")]));
+            for (option, set) in sets {
+                self.option(&[option, &set.join(",")]);
+            }
         }
         if process.no_new_privileges {
             self.option(&["--no-new-privs"]);

@@ -40,6 +40,7 @@ pub fn run(name: &str) -> Result<u8> {
             if code == OVERLAY_REFUSED { 125 } else { code }
         }
     };
+    store.lock_shared()?;
     finish(&store, &container, &spec, code)?;
     drop(lock);
     Ok(code)
@@ -69,7 +70,9 @@ fn attempt(store: &Store, container: &Container, spec: &Spec) -> Result<Outcome>
     let number = CString::new(plan.as_raw_fd().to_string()).unwrap_or_default();
     let network = if spec.has_namespace("network") { sys::NEW_NET } else { 0 };
     let maps = IdMaps::of_caller();
-    let child = child::start(sys::NAMESPACES | network, &maps, || {
+    store.unlock()?;
+    let listen = || sys::listen_to_kill(&signals::DEADLY).ok();
+    let started = child::start(sys::NAMESPACES | network, &maps, listen, || {
         for fd in [&plan, &report] {
             let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()); // It fails for closed ones only.
         }
@@ -78,7 +81,7 @@ fn attempt(store: &Store, container: &Container, spec: &Spec) -> Result<Outcome>
         let _ = File::from(report).write_all(&line);
         125
     })?;
-    watch(&child, &signal_source, ready)
+    watch(&started, &signal_source, ready)
 }
 
 /// Records the exit code; or removes the container, where that was asked for.

@@ -2,7 +2,8 @@
 
 use crate::sys::{self, Child};
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 /// The signals that are passed on to the container: all that a user or a supervisor sends to end or tell a program.
 pub const FORWARDED: [i32; 9] = [
@@ -17,6 +18,9 @@ pub const FORWARDED: [i32; 9] = [
     libc::SIGWINCH,
 ];
 
+/// The signals by which a program ends itself: kill(1) of its own id in a shell, abort(3).
+pub const DEADLY: [u32; 6] = [1, 2, 3, 6, 9, 15]; // SIGHUP SIGINT SIGQUIT SIGABRT SIGKILL SIGTERM
+
 /// Signals whose default is to do nothing (signal(7)).
 const HARMLESS: [i32; 4] = [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT];
 
@@ -27,6 +31,19 @@ pub fn forward(child: &Child, signal: i32) -> bool {
     // An error means that the process has ended, which the loop is told by its pidfd.
     let _ = sys::send_signal(child.pidfd.as_fd(), if kill { libc::SIGKILL } else { signal });
     kill
+}
+
+/// Answers a process that signals process 1. A process 1 that means to end itself is ended, which the kernel would not
+/// do; everything else goes on as it is. Returns the signal that process 1 was ended for.
+pub fn answer(child: &Child, listener: &OwnedFd) -> Option<i32> {
+    let call = sys::receive(listener.as_fd()).ok()?; // It fails if the caller has been killed meanwhile.
+    let itself = Path::new(&format!("/proc/{}/task/{}", child.pid, call.thread)).exists();
+    if itself && forward(child, call.signal) {
+        return Some(call.signal);
+    }
+    // Likewise: the caller is gone, and nobody waits for the answer.
+    let _ = sys::let_continue(listener.as_fd(), &call);
+    None
 }
 
 /// Would the signal meet its default action: is it neither caught, ignored nor blocked (proc_pid_status(5))?

@@ -1,5 +1,6 @@
 //! The system calls that rustix lacks, one wrapper each: the only place of this program where code is unsafe.
 #![allow(unsafe_code)]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // The kernel's numbers fit the types they are cast to.
 
 use std::ffi::CStr;
 use std::io::{Error, Result};
@@ -97,6 +98,105 @@ pub fn signal_descriptor(signals: &[i32]) -> Result<OwnedFd> {
     check(fd.into())?;
     // SAFETY: the kernel has opened the descriptor for this process.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Hands the signals by which a process 1 means to end itself to a supervisor: installs a filter on this process and
+/// all that come of it, and returns the descriptor that hears of kill(2), tkill(2) and tgkill(2) of process 1 with
+/// one of `signals` (seccomp_unotify(2)). Since Linux 5.5.
+pub fn listen_to_kill(signals: &[u32]) -> Result<OwnedFd> {
+    let filter = kill_filter(signals);
+    let length = u16::try_from(filter.len()).map_err(|_| Error::from_raw_os_error(libc::E2BIG))?;
+    let program = libc::sock_fprog {
+        len: length,
+        filter: filter.as_ptr().cast_mut(),
+    };
+    let (operation, flags) = (libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
+    // SAFETY: the program points to as many instructions as it says, and lives through the call.
+    let fd = unsafe { libc::syscall(libc::SYS_seccomp, operation, flags, &raw const program) };
+    check(fd)?;
+    // SAFETY: the kernel has opened the descriptor for this process.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// The filter in classic BPF: for each of the three calls a block that looks at its process and its signal.
+fn kill_filter(signals: &[u32]) -> Vec<libc::sock_filter> {
+    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+    let step = |code: u32, k, jt, jf| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    let allow = step(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0);
+    let native = if cfg!(target_arch = "x86_64") {
+        0xc000_003e
+    } else {
+        0xc000_00b7
+    }; // AUDIT_ARCH_*
+    // In struct seccomp_data: the call at 0, the architecture at 4, the low halves of the arguments from 16 on.
+    let mut filter = vec![step(LOAD, 4, 0, 0), step(EQUAL, native, 1, 0), allow];
+    let count = signals.len() as u8;
+    for (call, signal_at) in [(libc::SYS_kill, 24), (libc::SYS_tkill, 24), (libc::SYS_tgkill, 32)] {
+        filter.extend([step(LOAD, 0, 0, 0), step(EQUAL, call as u32, 0, count + 5)]);
+        filter.extend([
+            step(LOAD, 16, 0, 0),
+            step(EQUAL, 1, 0, count + 1),
+            step(LOAD, signal_at, 0, 0),
+        ]);
+        filter.extend(
+            signals
+                .iter()
+                .zip(0..)
+                .map(|(signal, place)| step(EQUAL, *signal, count - place, 0)),
+        );
+        filter.extend([allow, step(RETURN, libc::SECCOMP_RET_USER_NOTIF, 0, 0)]);
+    }
+    filter.push(allow);
+    filter
+}
+
+const NOTIF_RECV: libc::Ioctl = libc::_IOWR::<libc::seccomp_notif>(0x21, 0);
+const NOTIF_SEND: libc::Ioctl = libc::_IOWR::<libc::seccomp_notif_resp>(0x21, 1);
+
+/// A call that the filter has stopped.
+pub struct Notification {
+    id: u64,
+    /// The thread that makes the call.
+    pub thread: u32,
+    /// The signal that it sends.
+    pub signal: i32,
+}
+
+/// Receives one stopped call (`SECCOMP_IOCTL_NOTIF_RECV`).
+pub fn receive(listener: BorrowedFd) -> Result<Notification> {
+    // SAFETY: both structures are plain data; the kernel wants the first zeroed.
+    let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure lives through the call.
+    check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_RECV, &raw mut call) }.into())?;
+    let signal = call.data.args[if libc::c_long::from(call.data.nr) == libc::SYS_tgkill {
+        2
+    } else {
+        1
+    }];
+    Ok(Notification {
+        id: call.id,
+        thread: call.pid,
+        signal: signal as i32,
+    })
+}
+
+/// Lets a stopped call go on as if nothing had been (`SECCOMP_USER_NOTIF_FLAG_CONTINUE`). Since Linux 5.5.
+pub fn let_continue(listener: BorrowedFd, call: &Notification) -> Result<()> {
+    let mut answer = libc::seccomp_notif_resp {
+        id: call.id,
+        val: 0,
+        error: 0,
+        flags: 1,
+    };
+    // SAFETY: the structure lives through the call.
+    check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_SEND, &raw mut answer) }.into())
 }
 
 /// unshare(2).

@@ -1,13 +1,12 @@
 //! The loop: waits for the program to run and to end, and passes signals on.
 
-use crate::child;
+use crate::child::{self, Started};
 use crate::signals;
-use crate::sys::Child;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use store::Result;
 use store::error::Doing;
 
@@ -25,56 +24,63 @@ const LINE_LIMIT: u64 = 4096;
 
 /// Watches the container until it has ended. `ready` is the pipe of crate-init: its end without a word means that
 /// the program runs.
-pub fn watch(child: &Child, signal_source: &OwnedFd, ready: OwnedFd) -> Result<Outcome> {
+pub fn watch(started: &Started, signal_source: &OwnedFd, ready: OwnedFd) -> Result<Outcome> {
+    let child = &started.child;
     let mut ready = Some(File::from(ready));
     let mut failure = Vec::new();
     let mut killed_by = None;
     loop {
-        let mut sources = vec![
-            PollFd::new(&child.pidfd, PollFlags::IN),
-            PollFd::new(signal_source, PollFlags::IN),
-        ];
-        sources.extend(ready.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-        match poll(&mut sources, None) {
-            Err(Errno::INTR) => continue,
-            other => other.doing(|| "waiting for the container".into())?,
-        };
-        let happened: Vec<bool> = sources.iter().map(|source| !source.revents().is_empty()).collect();
-        if happened[1] {
+        let [ended, signalled, spoken, kills] = happened([
+            Some(child.pidfd.as_fd()),
+            Some(signal_source.as_fd()),
+            ready.as_ref().map(AsFd::as_fd),
+            started.handed.as_ref().map(AsFd::as_fd),
+        ])?;
+        if signalled {
             while let Some(signal) = next_signal(signal_source) {
-                if signals::forward(child, signal) {
-                    killed_by = Some(signal);
-                }
+                killed_by = signals::forward(child, signal).then_some(signal).or(killed_by);
             }
         }
-        if happened.get(2) == Some(&true) {
-            if let Some(pipe) = ready.take() {
-                pipe.take(LINE_LIMIT)
-                    .read_to_end(&mut failure)
-                    .doing(|| "hearing from crate-init".into())?;
-            }
+        if spoken && let Some(pipe) = ready.take() {
+            pipe.take(LINE_LIMIT)
+                .read_to_end(&mut failure)
+                .doing(|| "hearing from crate-init".into())?;
         }
-        if happened[0] {
-            return ended(child, killed_by, ready, failure);
+        if ended {
+            let code = child::wait_for(child)?;
+            return Ok(outcome(code, killed_by, &failure));
+        }
+        if kills && let Some(listener) = &started.handed {
+            killed_by = signals::answer(child, listener).or(killed_by);
         }
     }
 }
 
-fn ended(child: &Child, killed_by: Option<i32>, ready: Option<File>, mut failure: Vec<u8>) -> Result<Outcome> {
-    let code = child::wait_for(child)?;
-    if let Some(pipe) = ready {
-        pipe.take(LINE_LIMIT)
-            .read_to_end(&mut failure)
-            .doing(|| "hearing from crate-init".into())?;
+/// Waits until something can be read from one of the sources; which of them it is.
+fn happened<const N: usize>(sources: [Option<BorrowedFd>; N]) -> Result<[bool; N]> {
+    let mut polled: Vec<_> = sources
+        .iter()
+        .flatten()
+        .map(|source| PollFd::from_borrowed_fd(*source, PollFlags::IN))
+        .collect();
+    while let Err(errno) = poll(&mut polled, None) {
+        if errno != Errno::INTR {
+            return Err(errno).doing(|| "waiting for the container".into());
+        }
     }
+    let mut events = polled.iter().map(|source| !source.revents().is_empty());
+    Ok(sources.map(|source| source.is_some() && events.next() == Some(true)))
+}
+
+fn outcome(code: u8, killed_by: Option<i32>, failure: &[u8]) -> Outcome {
     let Some((first, text)) = failure.split_first() else {
         // What killed it in place of its default action is not what it is said to have died of.
         let as_sent = killed_by
             .filter(|_| code == 137)
             .and_then(|signal| u8::try_from(128 + signal).ok());
-        return Ok(Outcome::Ended(as_sent.unwrap_or(code)));
+        return Outcome::Ended(as_sent.unwrap_or(code));
     };
-    Ok(Outcome::Failed(*first, String::from_utf8_lossy(text).into_owned()))
+    Outcome::Failed(*first, String::from_utf8_lossy(text).into_owned())
 }
 
 fn next_signal(source: &OwnedFd) -> Option<i32> {
