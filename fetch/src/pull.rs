@@ -308,6 +308,9 @@ fn load(request: &Request, source: &OsStr) -> Result<()> {
     if request.layers {
         command.arg("--layers");
     }
+    if request.quiet {
+        command.arg("--quiet");
+    }
     if let Some(name) = &request.name {
         command.arg("--as").arg(name.to_string());
     }
