@@ -3,7 +3,7 @@
 use crate::digest::{Digest, Hasher};
 use crate::error::{Doing, Error, Result};
 use crate::json;
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, media};
 use crate::root::{Store, make_dir, sync_dir};
 use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
@@ -170,7 +170,10 @@ impl Ingest<'_> {
         let target = self.store.blob_path(digest);
         let parent = self.store.path("blobs").join(digest.algorithm());
         make_dir(&parent, 0o755)?;
-        let published = fs::set_permissions(&self.path, fs::Permissions::from_mode(0o444))
+        // Other tools write a manifest again that is here already, in place: its owner must be allowed to.
+        let media = &self.expected.media_type;
+        let mode = if media::is_manifest(media) || media::is_index(media) { 0o644 } else { 0o444 };
+        let published = fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
             .and_then(|()| self.file.sync_all())
             .and_then(|()| fs::rename(&self.path, &target));
         published.doing(|| format!("storing blob {digest}"))?;
