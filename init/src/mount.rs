@@ -8,6 +8,7 @@ use crate::sys::{self, Errno, Fd};
 use alloc::ffi::CString;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::ffi::CStr;
 
 /// The code that asks the supervisor for another way to the same root filesystem.
@@ -131,8 +132,8 @@ pub fn read_only_path(root: &Root, path: &CStr) -> Result<()> {
 
 /// What masked paths are covered with: made once, cloned for each.
 pub struct Covers {
-    directory: Fd,
-    null: Fd,
+    directory: Cover,
+    null: Cover,
 }
 
 impl Covers {
@@ -141,8 +142,8 @@ impl Covers {
         let options = options::parse(c"ro,nosuid,nodev,noexec,size=0,nr_inodes=1");
         let directory = make(c"tmpfs", c"tmpfs", &options).doing("making an empty ", c"tmpfs")?;
         Ok(Self {
-            directory,
-            null: dev::null()?,
+            directory: Cover::new(directory),
+            null: Cover::new(dev::null()?),
         })
     }
 
@@ -153,8 +154,29 @@ impl Covers {
         };
         let stat = sys::stat(&place).doing("masking ", path)?;
         let directory = stat.mode & libc::S_IFMT == libc::S_IFDIR;
-        let cover = sys::open_tree(Some(if directory { &self.directory } else { &self.null }), c"", false);
-        sys::move_mount(&cover.doing("masking ", path)?, &place).doing("masking ", path)
+        let cover = if directory { &self.directory } else { &self.null };
+        cover.put(&place).doing("masking ", path)
+    }
+}
+
+/// A mount that is put on several places.
+struct Cover {
+    mount: Fd,
+    attached: Cell<bool>,
+}
+
+impl Cover {
+    fn new(mount: Fd) -> Self {
+        let attached = Cell::new(false);
+        Self { mount, attached }
+    }
+
+    /// The first place gets the mount itself: one that is attached nowhere can be cloned only since Linux 6.15.
+    fn put(&self, place: &Fd) -> core::result::Result<(), Errno> {
+        if self.attached.replace(true) {
+            return sys::move_mount(&sys::open_tree(Some(&self.mount), c"", false)?, place);
+        }
+        sys::move_mount(&self.mount, place)
     }
 }
 
