@@ -29,35 +29,42 @@ pub fn watch(started: &Started, signal_source: &OwnedFd, ready: OwnedFd) -> Resu
     let mut ready = Some(File::from(ready));
     let mut failure = Vec::new();
     let mut killed_by = None;
+    let mut listener = started.handed.as_ref();
     loop {
         let [ended, signalled, spoken, kills] = happened([
             Some(child.pidfd.as_fd()),
             Some(signal_source.as_fd()),
             ready.as_ref().map(AsFd::as_fd),
-            started.handed.as_ref().map(AsFd::as_fd),
+            listener.map(AsFd::as_fd),
         ])?;
-        if signalled {
+        if !signalled.is_empty() {
             while let Some(signal) = next_signal(signal_source) {
                 killed_by = signals::forward(child, signal).then_some(signal).or(killed_by);
             }
         }
-        if spoken && let Some(pipe) = ready.take() {
+        if !spoken.is_empty()
+            && let Some(pipe) = ready.take()
+        {
             pipe.take(LINE_LIMIT)
                 .read_to_end(&mut failure)
                 .doing(|| "hearing from crate-init".into())?;
         }
-        if ended {
+        if !ended.is_empty() {
             let code = child::wait_for(child)?;
             return Ok(outcome(code, killed_by, &failure));
         }
-        if kills && let Some(listener) = &started.handed {
+        if kills.contains(PollFlags::IN)
+            && let Some(listener) = listener
+        {
             killed_by = signals::answer(child, listener).or(killed_by);
+        } else if !kills.is_empty() {
+            listener = None; // Nobody is left who could call, though the kernel is still clearing up.
         }
     }
 }
 
-/// Waits until something can be read from one of the sources; which of them it is.
-fn happened<const N: usize>(sources: [Option<BorrowedFd>; N]) -> Result<[bool; N]> {
+/// Waits until something can be read from one of the sources; what happened on each.
+fn happened<const N: usize>(sources: [Option<BorrowedFd>; N]) -> Result<[PollFlags; N]> {
     let mut polled: Vec<_> = sources
         .iter()
         .flatten()
@@ -68,8 +75,8 @@ fn happened<const N: usize>(sources: [Option<BorrowedFd>; N]) -> Result<[bool; N
             return Err(errno).doing(|| "waiting for the container".into());
         }
     }
-    let mut events = polled.iter().map(|source| !source.revents().is_empty());
-    Ok(sources.map(|source| source.is_some() && events.next() == Some(true)))
+    let mut events = polled.iter().map(PollFd::revents);
+    Ok(sources.map(|source| source.and_then(|_| events.next()).unwrap_or(PollFlags::empty())))
 }
 
 fn outcome(code: u8, killed_by: Option<i32>, failure: &[u8]) -> Outcome {
