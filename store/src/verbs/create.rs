@@ -32,7 +32,7 @@ What follows IMAGE belongs to the command. Exit code 3: the image, or a layer, i
   -l, --label NAME=VALUE      annotate the container
   --cidfile FILE              write the id to a new file too
   -i, --interactive           keep standard input open
-  -t, --tty                   give the program a terminal
+  -t, --tty                   ask for a terminal in config.json, for runtimes that give one
   --rm                        remove the container when it has ended
 
   crate-store create --rm -v \"$PWD\":/src -w /src debian:12 make";
