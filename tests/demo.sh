@@ -23,6 +23,6 @@ cd "$demo"
 show 'crate pull oci-archive:busybox.oci.tar'
 show 'crate images'
 show 'crate run --rm busybox:demo uname -a'
-show 'crate run --rm -u app busybox:demo id'
+show 'crate run --rm busybox:demo id'
 show 'crate run --rm busybox:demo ls /'
 show 'echo "through a pipe" | crate run --rm -i busybox:demo tr a-z A-Z'

@@ -34,7 +34,7 @@ clean_up() {
 		wait "$pid" 2>/dev/null || :
 	done
 	cd /
-	if [ "$status" = 0 ] || [ "$status" = 77 ]; then
+	if [ "$status" = 0 ] || [ "$status" = 77 ] || [ "$status" = 78 ]; then
 		remove "$WORK"
 	fi
 }
@@ -55,10 +55,10 @@ skip() {
 	exit 77
 }
 
-only() { # KIND...: the case has a meaning for these kinds of user
+only() { # KIND...: the case has a meaning for these kinds of user alone; for others it does not count at all
 	case " $* " in
 	*" $KIND "*) ;;
-	*) MUST_RUN='' skip "only as $*" ;;
+	*) exit 78 ;;
 	esac
 }
 

@@ -122,8 +122,8 @@ test_everything_after_the_image_is_the_command_s() {
 }
 
 test_config_of_the_image() {
-	have "$REG/busybox:config"
 	only root ranges
+	have "$REG/busybox:config"
 	expect "$(printf '[from]\n[cmd]')" crate run --rm "$REG/busybox:config"
 	expect "$(printf '[mine]')" crate run --rm "$REG/busybox:config" mine
 	expect /made/by/config crate run --rm --entrypoint probe "$REG/busybox:config" cwd
@@ -185,7 +185,7 @@ test_users() {
 	expect_code 0 in_busybox probe ids
 	line '^uid 0 0 0$'
 	line '^gid 0 0 0$'
-	only root ranges
+	[ "$KIND" != single ] || return 0
 	expect "$(printf 'uid 1000 1000 1000\ngid 1000 1000 1000\ngroups 10 50 1000')" crate run --rm -u app "$BUSYBOX" probe ids
 	expect_code 0 crate run --rm -u 1000:50 "$BUSYBOX" probe ids
 	line '^uid 1000 '
@@ -214,7 +214,7 @@ test_capabilities_and_confinement() {
 	line '^CapBnd:[[:space:]]00000000a80425fb$'
 	line '^CapAmb:[[:space:]]0+$'
 	line '^NoNewPrivs:[[:space:]]1$'
-	only root ranges
+	[ "$KIND" != single ] || return 0
 	expect_code 0 crate run --rm -u app "$BUSYBOX" probe caps
 	line '^CapPrm:[[:space:]]0+$'
 	line '^CapEff:[[:space:]]0+$'
@@ -273,7 +273,7 @@ test_modes_and_owners_of_the_image() {
 	line '^/tmp 041777 0:0 '
 	line '^/usr/bin/passwd 104755 0:0 '
 	line '^/root 040700 0:0 '
-	only root ranges
+	[ "$KIND" != single ] || return 0
 	line '^/shared 042775 0:50 '
 	line '^/home/app 040755 1000:1000 '
 }
