@@ -9,7 +9,7 @@ use crate::watch::{Outcome, watch};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use store::container::layers;
 use store::error::Doing;
@@ -66,7 +66,7 @@ fn attempt(store: &Store, container: &Container, spec: &Spec) -> Result<Outcome>
     if !spec.flag(annotation::INTERACTIVE) {
         first.push("--no-stdin".to_owned());
     }
-    let plan = sealed("plan", &Plan::new(store, container, spec)?.bytes(&first))?;
+    let plan = sealed("plan", &mut Plan::new(store, container, spec)?.bytes(&first).as_slice())?;
     let number = CString::new(plan.as_raw_fd().to_string()).unwrap_or_default();
     let network = if spec.has_namespace("network") { sys::NEW_NET } else { 0 };
     let maps = IdMaps::of_caller();
@@ -114,17 +114,19 @@ fn copy(store: &Store, container: &Container, spec: &Spec) -> Result<()> {
 fn sealed_init() -> Result<OwnedFd> {
     let own = fs::read_link("/proc/self/exe").doing(|| "finding this program".into())?;
     let path = own.with_file_name("crate-init");
-    let bytes = fs::read(&path).doing(|| format!("reading {}", path.display()))?;
-    sealed("crate-init", &bytes)
+    sealed(
+        "crate-init",
+        &mut File::open(&path).doing(|| format!("opening {}", path.display()))?,
+    )
 }
 
-fn sealed(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
+fn sealed<R: Read>(name: &str, content: &mut R) -> Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // Since Linux 6.3 a memfd says whether it may be executed, and a system may insist on it.
     let made = memfd_create(name, flags | MemfdFlags::EXEC).or_else(|_| memfd_create(name, flags));
     let mut file = File::from(made.doing(|| "making a memory file".into())?);
-    file.write_all(bytes)
-        .and_then(|()| file.rewind())
+    io::copy(content, &mut file)
+        .and_then(|_| file.rewind())
         .doing(|| "filling a memory file".into())?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
     fcntl_add_seals(&file, seals).doing(|| "sealing a memory file".into())?;
