@@ -66,7 +66,7 @@ candidate_pull_crate() {
 	probe time sh -c 'crate-fetch --quiet --layers "$1" | crate-sup unshare crate-store unpack - >/dev/null' sh "$image"
 }
 podman_pull() {
-	[ ! -d "$work/podman" ] || podman --root "$work/podman" --runroot "$work/podman.run" --storage-driver "$1" rmi -a -f >/dev/null 2>&1
+	[ ! -d "$work/podman" ] || podman --root "$work/podman" --runroot "$work/podman.run" --storage-driver "$1" rmi -a -f >/dev/null 2>&1 || :
 	rm -rf "$work/podman" "$work/podman.run"
 	probe time podman --root "$work/podman" --runroot "$work/podman.run" --storage-driver "$1" pull --quiet --tls-verify=false "$image" 2>"$work/err" ||
 		{ cat "$work/err" >&2; return 1; }
