@@ -87,7 +87,7 @@ archive on standard input. Exit code 3: no such image; 5: the registry or networ
   --jobs N                   fetch so many layers at once
   --cacert FILE              trust these certificates too
   --insecure, --tls-verify=false
-                             allow plain http, and certificates that are not trusted
+                             allow plain http, to other machines too
   -q, --quiet                no progress
 
   crate pull docker-archive:image.tar --as base:1";
