@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 impl Store {
     /// Where the blob of this digest is, or would be.
@@ -47,9 +47,32 @@ impl Store {
         let mut hasher = digest.hasher();
         hasher.update(&bytes);
         if bytes.len() as u64 != *size || hasher.finish() != *digest {
-            return Err(Error::Refused(format!("blob {digest} is damaged\nhint: pull the image again")));
+            self.verify_blob(digest)?;
+            return Err(Error::Refused(format!("blob {digest} is not of the {size} bytes of its descriptor")));
         }
         Ok(bytes)
+    }
+
+    /// The digest and size of what is kept as a blob.
+    pub fn hash_blob(&self, digest: &Digest) -> Result<(Digest, u64)> {
+        hash(&mut self.open_blob(digest)?, digest)
+    }
+
+    /// Refuses a blob whose content is not what its digest says, and removes it: as long as it is there, pulling
+    /// the image again would take it for held.
+    pub fn verify_blob(&self, digest: &Digest) -> Result<()> {
+        let mut file = self.open_blob(digest)?;
+        if hash(&mut file, digest)?.0 == *digest {
+            return Ok(());
+        }
+        // Whoever brings it anew holds this lock, and puts it in the damaged one's place.
+        if let Ok((beside, _lock)) = self.lock_ingest(digest, FlockOperation::NonBlockingLockExclusive) {
+            let path = self.blob_path(digest);
+            for gone in [is_at(&file, &path).then_some(path), Some(beside)].into_iter().flatten() {
+                let _ = fs::remove_file(gone); // A store that is only read keeps it.
+            }
+        }
+        Err(Error::Refused(format!("blob {digest} is damaged\nhint: pull the image again")))
     }
 
     /// Reads a JSON blob, checking its size and digest; `what` names it in errors.
@@ -60,6 +83,9 @@ impl Store {
     /// Stores bytes that are at hand, under their own digest.
     pub fn put_blob(&self, media_type: &str, bytes: &[u8]) -> Result<Descriptor> {
         let descriptor = Descriptor::new(media_type, Digest::of(bytes), bytes.len() as u64);
+        if self.has_blob(&descriptor) && self.verify_blob(&descriptor.digest).is_ok() {
+            return Ok(descriptor);
+        }
         if let Some(mut ingest) = self.ingest(&descriptor)? {
             ingest.restart()?;
             ingest.write(bytes)?;
@@ -73,34 +99,56 @@ impl Store {
     /// Waits while another program brings the same blob. What an earlier run left is hashed again, so that
     /// [`Ingest::offset`] tells where to go on.
     pub fn ingest(&self, descriptor: &Descriptor) -> Result<Option<Ingest<'_>>> {
-        let digest = &descriptor.digest;
+        if self.has_blob(descriptor) {
+            return Ok(None);
+        }
+        let (path, mut file) = self.lock_ingest(&descriptor.digest, FlockOperation::LockExclusive)?;
+        // Another program may have brought it since: the file is then one that has just been made.
+        if self.has_blob(descriptor) {
+            let _ = fs::remove_file(&path); // What stays is garbage that `gc` removes.
+            return Ok(None);
+        }
+        let mut hasher = descriptor.digest.hasher();
+        let offset = hash_rest(&mut file, &mut hasher).doing(|| format!("reading {}", path.display()))?;
+        let mut ingest = Ingest { store: self, expected: descriptor.clone(), file, hasher, offset, path };
+        if offset > descriptor.size {
+            ingest.restart()?;
+        }
+        Ok(Some(ingest))
+    }
+
+    /// Opens and locks the file that this blob is brought in.
+    fn lock_ingest(&self, digest: &Digest, operation: FlockOperation) -> Result<(PathBuf, File)> {
         let path = self.path("ingest").join(format!("{}-{}", digest.algorithm(), digest.hex()));
+        let doing = || format!("opening {}", path.display());
         loop {
-            if self.has_blob(descriptor) {
-                return Ok(None);
-            }
-            let doing = || format!("opening {}", path.display());
             let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-            let mut file = file.doing(doing)?;
-            flock(&file, FlockOperation::LockExclusive).doing(doing)?;
+            let file = file.doing(doing)?;
+            flock(&file, operation).doing(doing)?;
             // Whoever held the lock before may have published or given up this very file: only its name counts.
-            let named = fs::metadata(&path).is_ok_and(|named| file.metadata().is_ok_and(|own| own.ino() == named.ino()));
-            if !named {
-                continue;
+            if is_at(&file, &path) {
+                return Ok((path, file));
             }
-            let mut hasher = digest.hasher();
-            let offset = hash_rest(&mut file, &mut hasher).doing(|| format!("reading {}", path.display()))?;
-            let mut ingest = Ingest { store: self, expected: descriptor.clone(), file, hasher, offset, path };
-            if offset > descriptor.size {
-                ingest.restart()?;
-            }
-            return Ok(Some(ingest));
         }
     }
 }
 
+/// Is this open file the one of that name?
+pub fn is_at(file: &File, path: &Path) -> bool {
+    let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (named, own) = (fs::symlink_metadata(path), file.metadata());
+    named.is_ok_and(|named| own.is_ok_and(|own| id(named) == id(own)))
+}
+
+/// The digest, by the algorithm of `digest`, and the size of a file.
+fn hash(file: &mut File, digest: &Digest) -> Result<(Digest, u64)> {
+    let mut hasher = digest.hasher();
+    let size = hash_rest(file, &mut hasher).doing(|| format!("reading blob {digest}"))?;
+    Ok((hasher.finish(), size))
+}
+
 fn hash_rest(file: &mut File, hasher: &mut Hasher) -> std::io::Result<u64> {
-    let mut buffer = vec![0; 1 << 16];
+    let mut buffer = vec![0; 1 << 18];
     let mut offset = 0;
     loop {
         match file.read(&mut buffer)? {

@@ -8,7 +8,6 @@ use crate::oci::{Descriptor, Index, media};
 use crate::root::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Read;
 
 /// A check on its way: the faults found so far.
 struct Check<'a> {
@@ -75,22 +74,6 @@ impl Store {
             }
         }
         Ok((sound, damaged))
-    }
-
-    fn hash_blob(&self, digest: &Digest) -> Result<(Digest, u64)> {
-        let mut file = self.open_blob(digest)?;
-        let mut hasher = digest.hasher();
-        let mut buffer = vec![0; 1 << 18];
-        let mut size = 0;
-        loop {
-            match file.read(&mut buffer).doing(|| "reading".into())? {
-                0 => return Ok((hasher.finish(), size)),
-                count => {
-                    hasher.update(&buffer[..count]);
-                    size += count as u64;
-                }
-            }
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Unpacking the layers of images: each once, whole or not at all, whoever else does the same meanwhile.
 
 use crate::archive::Archive;
+use crate::blob::is_at;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Doing, Error, Result};
 use crate::image::Image;
@@ -14,7 +15,7 @@ use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -145,9 +146,17 @@ impl<'a> Unpacking<'a> {
         let root = claim.make()?;
         let mut layer = Layer::new(root, Rc::clone(&self.owners));
         let file = self.store.open_blob(blob)?;
-        extract(&mut layer, file, blob, diff_id).map_err(|error| about(error, diff_id))?;
+        extract(&mut layer, file, blob, diff_id).map_err(|error| about(self.cause(error, blob), diff_id))?;
         self.left_out.add(layer.left_out());
         Ok(Ready { layer, claim })
+    }
+
+    /// Why a layer was refused: that its blob is damaged says more than what came of it.
+    fn cause(&self, error: Error, blob: &Digest) -> Error {
+        match error {
+            Error::Refused(_) => self.store.verify_blob(blob).err().unwrap_or(error),
+            other => other,
+        }
     }
 }
 
@@ -191,9 +200,7 @@ impl Claim {
                 other => other.doing(doing)?,
             }
             // Whoever held the lock before has removed the file: only its name counts.
-            let named =
-                fs::metadata(&lock).is_ok_and(|named| file.metadata().is_ok_and(|own| own.ino() == named.ino()));
-            if named && !store.layer_path(diff_id).exists() {
+            if is_at(&file, &lock) && !store.layer_path(diff_id).exists() {
                 return Ok(Some(Self {
                     path,
                     lock,
@@ -255,9 +262,7 @@ fn extract(layer: &mut Layer, file: File, blob: &Digest, diff_id: &Digest) -> Re
         unpacked?;
         let actual = read.map_err(|_| Error::Failed("reading the blob ended early".into()))?;
         if actual.as_ref() != Some(blob) {
-            return Err(Error::Refused(format!(
-                "blob {blob} is damaged\nhint: pull the image again"
-            )));
+            return Err(Error::Refused(format!("blob {blob} is damaged")));
         }
         let actual = hasher.finish();
         if actual != *diff_id {
