@@ -56,6 +56,10 @@ impl Store {
         if !text.contains("\"1.0.") {
             return Err(Error::Failed(format!("{} is of a version that this program does not know", layout.display())));
         }
+        // A layout that another tool made has only its own directories.
+        if !root.join("ingest").exists() {
+            make_parts(root)?;
+        }
         let lock = open_lock(root)?;
         flock(&lock, FlockOperation::LockShared).doing(|| format!("locking {}", root.display()))?;
         Ok(Self { root: root.to_owned(), lock })
@@ -161,9 +165,7 @@ fn make(root: &Path, layout: &Path) -> Result<()> {
     }
     fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o700))
         .doing(|| format!("closing {} to others", root.display()))?;
-    for (name, mode) in [("blobs", 0o755), ("blobs/sha256", 0o755), ("layers", 0o700), ("containers", 0o700), ("ingest", 0o700)] {
-        make_dir(&root.join(name), mode)?;
-    }
+    make_parts(root)?;
     let index = root.join("index.json");
     let made = fs::write(&index, r#"{"schemaVersion":2,"manifests":[]}"#)
         .and_then(|()| fs::write(root.join("ingest/oci-layout"), LAYOUT))
@@ -172,6 +174,12 @@ fn make(root: &Path, layout: &Path) -> Result<()> {
         .and_then(|()| fs::rename(root.join("ingest/oci-layout"), layout));
     made.doing(|| format!("making {}", root.display()))?;
     sync_dir(root)
+}
+
+/// Makes the directories of a store, as far as they are missing; `ingest`, by which it is known that all are there, last.
+fn make_parts(root: &Path) -> Result<()> {
+    let parts = [("blobs", 0o755), ("blobs/sha256", 0o755), ("layers", 0o700), ("containers", 0o700), ("ingest", 0o700)];
+    parts.iter().try_for_each(|(name, mode)| make_dir(&root.join(name), *mode))
 }
 
 /// Is this the name of something that an unfinished [`make`] can leave?
