@@ -1,5 +1,6 @@
 //! Making a container: an OCI bundle over the unpacked layers of an image.
 
+use crate::at::is_opaque;
 use crate::bundle::{self, Caller};
 use crate::container::{is_id, is_name};
 use crate::digest::Digest;
@@ -13,6 +14,7 @@ use crate::{mounts, time};
 use rustix::fs::{FlockOperation, Mode, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
 use std::path::Path;
 
@@ -116,8 +118,8 @@ impl Store {
         Ok(image)
     }
 
-    /// The layers of an image as overlayfs wants them: the top first, and none twice, which it would refuse. Of
-    /// two equal layers the lower one adds nothing to what the upper one shows.
+    /// The layers of an image as overlayfs wants them: the top first, none below one that hides all, and none twice,
+    /// which it would refuse. Of two equal layers the lower one adds nothing to what the upper one shows.
     fn lowers(&self, image: &Image) -> Result<Lowers> {
         let mut lowers = Lowers {
             ids: Vec::new(),
@@ -137,6 +139,10 @@ impl Store {
                 lowers.mode = metadata.mode() & 0o7777;
             }
             lowers.ids.push(id.clone());
+            // Overlay does not ask this of a layer's root, so what such a layer hides is left out.
+            if File::open(&path).is_ok_and(|root| is_opaque(root.as_fd())) {
+                break;
+            }
         }
         Ok(lowers)
     }
