@@ -1,6 +1,6 @@
 //! Collecting what nothing leads to.
 
-use crate::container::is_id;
+use crate::container::{Container, is_id};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::mark::Marks;
@@ -69,7 +69,7 @@ impl Store {
                 let metadata = entry
                     .metadata()
                     .doing(|| format!("reading {}", entry.path().display()))?;
-                // Our own blobs are read-only from the first.
+                // Our own layers and configs are read-only; a manifest of ours only stays for a while longer.
                 let foreign = metadata.permissions().mode() & 0o222 != 0 && is_younger(&metadata, FOREIGN);
                 if !used.blobs.contains(&digest) && !foreign {
                     self.free_blob(&digest, freed)?;
@@ -91,13 +91,18 @@ impl Store {
         Ok(())
     }
 
-    /// Removes the runtime directories of containers that are gone.
+    /// Removes the runtime directories of containers that are gone; not what runs, for several stores may share them.
     fn collect_runs(&self, freed: &mut Freed) -> Result<()> {
         let run = run_dir(self.root())?;
         let entries = fs::read_dir(&run).doing(|| format!("reading {}", run.display()))?;
         for entry in entries.filter_map(std::result::Result::ok) {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if is_id(&name) && !self.path("containers").join(&name).exists() {
+            if !is_id(&name) || self.path("containers").join(&name).exists() {
+                continue;
+            }
+            let container = Container { id: name, dir: entry.path() };
+            let locked = container.lock(self);
+            if !matches!(locked, Err(Error::Busy(_))) {
                 freed.remove(&entry);
             }
         }

@@ -42,6 +42,8 @@ impl Store {
         let names = self.lock_names()?;
         match fs::rename(&container.dir, &garbage) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
+                // Locking a container that another program has just removed has made this anew.
+                tree::remove(&run_dir(self.root())?.join(&container.id))?;
                 return Err(Error::NotFound(format!("no such container: {}", container.short())));
             }
             other => other.doing(|| format!("removing {}", container.dir.display()))?,
