@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io;
 
-/// What went wrong, told in one line; a second line `hint: …` may follow where the user can act.
+/// What went wrong, told in one line; a second line `hint: …` may follow where the user can act. Shown, it holds no
+/// control characters: names that images and registries bring must not steer the terminal.
 #[derive(Debug)]
 pub enum Error {
     /// The arguments do not fit: exit code 2.
@@ -60,19 +61,20 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        let text = match self {
             Self::Usage(text)
             | Self::NotFound(text)
             | Self::Busy(text)
             | Self::Network(text)
             | Self::Refused(text)
-            | Self::Failed(text) => f.write_str(text),
+            | Self::Failed(text) => text,
             Self::Io { doing, source } => {
                 let reason = source.to_string();
                 let reason = reason.split(" (os error").next().unwrap_or_default();
-                write!(f, "{doing}: {reason}")
+                &format!("{doing}: {reason}")
             }
-        }
+        };
+        f.write_str(&text.replace(|c: char| c.is_control() && c != '\n', "?"))
     }
 }
 

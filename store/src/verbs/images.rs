@@ -113,7 +113,7 @@ fn row(store: &Store, entry: &Descriptor) -> Row {
     let (repository, tag) = match (entry.ref_name(), entry.ref_name().and_then(full)) {
         (_, Some(reference)) => (reference.name(), reference.tag.unwrap_or_else(none)),
         // A name that another tool gave, which need be no reference.
-        (Some(name), None) => (name.replace(char::is_whitespace, "_"), none()),
+        (Some(name), None) => (name.to_owned(), none()),
         (None, None) => (none(), none()),
     };
     // Of an index without anything for this machine, only its own digest can be told.
@@ -183,8 +183,11 @@ fn table(rows: &[Row], wanted: &Wanted) -> String {
     columns(&lines)
 }
 
-/// Aligns columns; the last is not padded.
+/// Aligns columns; the last is not padded. What images bring of names and times may be any text: each cell becomes
+/// one word that does not steer the terminal.
 fn columns(lines: &[Vec<String>]) -> String {
+    let word = |cell: &String| cell.replace(|c: char| c.is_control() || c.is_whitespace(), "_");
+    let lines: Vec<Vec<String>> = lines.iter().map(|line| line.iter().map(word).collect()).collect();
     let width = |column: usize| {
         lines
             .iter()
