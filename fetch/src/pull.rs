@@ -73,7 +73,7 @@ fn pull(request: &Request, reference: &Reference, name: &str, store: &Arc<Store>
         store: store.clone(),
         layers: chosen.manifest.layers.clone(),
     });
-    let landed = fetch.start(request.jobs);
+    let landed = fetch.start(request.jobs)?;
     let config = fetch.config(&chosen.manifest)?;
     check(&chosen, &config, request.platform.as_ref().unwrap_or(&host), reference)?;
     for number in landed {
@@ -200,12 +200,12 @@ impl Fetch {
     /// Begins to bring the layers, `jobs` at once, the base first; each is told by its number when it is complete.
     ///
     /// The threads are not waited for: on a failure the program ends, and a later run goes on with what has come.
-    fn start(self: &Arc<Self>, jobs: usize) -> mpsc::Receiver<Result<usize>> {
+    fn start(self: &Arc<Self>, jobs: usize) -> Result<mpsc::Receiver<Result<usize>>> {
         let (sender, receiver) = mpsc::channel();
         let next = Arc::new(AtomicUsize::new(0));
         for _ in 0..jobs.min(self.layers.len()) {
             let (fetch, sender, next) = (self.clone(), sender.clone(), next.clone());
-            std::thread::spawn(move || {
+            let bring = move || {
                 while let number = next.fetch_add(1, Ordering::Relaxed)
                     && let Some(layer) = fetch.layers.get(number)
                 {
@@ -214,9 +214,11 @@ impl Fetch {
                         return;
                     }
                 }
-            });
+            };
+            let thread = std::thread::Builder::new().spawn(bring);
+            thread.doing(|| "starting a thread".into())?;
         }
-        receiver
+        Ok(receiver)
     }
 
     /// Brings and reads the config.
@@ -227,8 +229,15 @@ impl Fetch {
                 "config {digest} is of {size} bytes: more than the {CONFIG_LIMIT} allowed"
             )));
         }
-        self.blob(&manifest.config, "config")?;
-        self.store.read_json(&manifest.config, CONFIG_LIMIT, "config")
+        loop {
+            let held = self.store.has_blob(&manifest.config);
+            self.blob(&manifest.config, "config")?;
+            match self.store.read_json(&manifest.config, CONFIG_LIMIT, "config") {
+                // It was damaged, and is gone now.
+                Err(Error::Refused(_)) if held && !self.store.has_blob(&manifest.config) => {}
+                other => return other,
+            }
+        }
     }
 
     /// Brings one blob into the store, unless it is there.
