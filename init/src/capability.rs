@@ -48,9 +48,6 @@ const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
-/// Every capability that has a name.
-pub const COUNT: usize = NAMES.len();
-
 /// The mask of `CAP_CHOWN,CAP_KILL,…`.
 pub fn mask(list: &CStr) -> Result<u64> {
     let text = list.to_str().unwrap_or("?");

@@ -1,8 +1,9 @@
 //! `/dev`: the devices and links that the runtime-spec lists (`config-linux.md#default-devices`).
 
 use crate::error::{Doing, Error, Result};
+use crate::options;
 use crate::root::{Kind, Root};
-use crate::sys::{self, Errno, Fd};
+use crate::sys::{self, Fd};
 use core::ffi::CStr;
 
 /// The default devices: name, path on the host, major and minor number.
@@ -27,26 +28,17 @@ const LINKS: [(&CStr, &CStr); 6] = [
 /// Fills the container's `/dev`, which must be a fresh filesystem.
 pub fn fill(root: &Root) -> Result<()> {
     let dev = root.place(c"/dev", Kind::Directory, sys::NO_SYMLINKS)?;
-    let mut made = true;
     for (name, host, major, minor) in DEVICES {
-        let number = libc::makedev(major, minor);
-        // Only the initial user namespace may make devices; elsewhere the host's own are bound.
-        made = made
-            && match sys::mknodat(&dev, name, 0o666, number) {
-                Err(Errno::PERM) => false,
-                other => other.map(|()| true).doing("making /dev/", name)?,
-            };
-        if !made {
-            let device = host_device(host, number)?;
-            let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY;
-            let place = sys::openat(&dev, name, flags, 0o666).doing("making /dev/", name)?;
-            sys::move_mount(&device, &place).doing("binding /dev/", name)?;
-        }
+        let device = host_device(host, libc::makedev(major, minor))?;
+        let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY;
+        let place = sys::openat(&dev, name, flags, 0o666).doing("making /dev/", name)?;
+        sys::move_mount(&device, &place).doing("binding /dev/", name)?;
     }
     for (target, name) in LINKS {
         sys::symlinkat(target, &dev, name).doing("linking /dev/", name)?;
     }
-    Ok(())
+    // A device that the container makes here must not open: it could be the host's disk.
+    sys::mount_setattr(&dev, false, options::NO_DEVICES, 0, 0).doing("denying other devices in ", c"/dev")
 }
 
 /// The host's null device as a mount that is attached nowhere yet.
@@ -54,6 +46,7 @@ pub fn null() -> Result<Fd> {
     host_device(c"/dev/null", libc::makedev(1, 3))
 }
 
+/// A device of the host. On a read-only mount it reads and writes as ever, but root cannot change its mode.
 fn host_device(path: &CStr, number: u64) -> Result<Fd> {
     let device = sys::open_tree(None, path, false).doing("taking ", path)?;
     let stat = sys::stat(&device).doing("taking ", path)?;
@@ -64,5 +57,6 @@ fn host_device(path: &CStr, number: u64) -> Result<Fd> {
             " is not that device",
         ]));
     }
+    sys::mount_setattr(&device, false, options::READ_ONLY, 0, 0).doing("protecting ", path)?;
     Ok(device)
 }

@@ -51,10 +51,11 @@ pub fn overlay(lower: &[&CStr], upper: &CStr, work: &CStr, target: &CStr, more: 
     Root::open(target)
 }
 
-/// Makes the directory `path` itself the root filesystem, by a bind mount.
+/// Makes the directory `path` itself the root filesystem, by a bind mount. As on the overlay, no device opens there.
 pub fn plain(path: &CStr) -> Result<Root> {
     let place = Root::open(path)?;
     let copy = sys::open_tree(Some(&place.dir), c"", true).doing("taking a mount of ", path)?;
+    sys::mount_setattr(&copy, true, options::NO_DEVICES, 0, 0).doing("denying devices in ", path)?;
     sys::move_mount(&copy, &place.dir).doing("mounting ", path)?;
     Ok(Root { dir: copy })
 }
@@ -65,8 +66,10 @@ pub fn mount(root: &Root, kind: &CStr, source: &CStr, target: &CStr, text: &CStr
     if kind == c"bind" || kind == c"none" {
         return bind(root, source, target, &options);
     }
-    // The kernel's own filesystems must lie where they seem to: no link of the image decides it.
-    let place = root.place(target, Kind::Directory, sys::NO_SYMLINKS)?;
+    // The kernel's own filesystems must lie where they seem to: no link of the image decides it. An empty one may lie
+    // elsewhere in the root, as for `/var/run`.
+    let resolve = if kind == c"tmpfs" { 0 } else { sys::NO_SYMLINKS };
+    let place = root.place(target, Kind::Directory, resolve)?;
     let fresh = match make(kind, source, &options) {
         // A kernel may be built without message queues: nothing that runs there asks for them.
         Err(Errno::NODEV) if kind == c"mqueue" => return Ok(()),

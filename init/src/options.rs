@@ -15,6 +15,8 @@ const NODIRATIME: u64 = 0x80;
 
 /// Read-only (mount_setattr(2)).
 pub const READ_ONLY: u64 = RDONLY;
+/// Device nodes do not open.
+pub const NO_DEVICES: u64 = NODEV;
 
 /// The options of one mount.
 #[derive(Debug, Default, PartialEq)]

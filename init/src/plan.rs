@@ -31,6 +31,9 @@ pub fn read(arguments: Vec<&'static CStr>) -> Result<Vec<&'static CStr>> {
     }
     let fd = sys::adopt(number(fd)?);
     let bytes = Vec::leak(sys::read(&fd, LIMIT).doing("reading ", c"the plan")?);
+    if bytes.len() > LIMIT {
+        return Err(Error::new(&["the plan is longer than 8 MiB"]));
+    }
     let strings = bytes.split_inclusive(|byte| *byte == 0).map(CStr::from_bytes_with_nul);
     strings
         .collect::<core::result::Result<_, _>>()

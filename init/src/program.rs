@@ -1,6 +1,5 @@
 //! The last step: identity, confinement, and the program itself.
 
-use crate::capability;
 use crate::error::{Doing, Error, Result};
 use crate::identity::Identity;
 use crate::sys::{self, Errno};
@@ -40,12 +39,11 @@ pub fn enter(path: &CStr) -> Result<()> {
 /// Becomes `identity`, with `capabilities` where they are given, and without a way to gain more if so asked.
 pub fn confine(identity: &Identity, capabilities: Option<&Capabilities>, no_new_privs: bool) -> Result<()> {
     if let Some(sets) = capabilities {
-        for number in 0..capability::COUNT as u64 {
-            if sets.bounding >> number & 1 == 0 {
-                match sys::prctl(libc::PR_CAPBSET_DROP, number, 0) {
-                    Err(Errno::INVAL) => {} // This kernel does not know so many.
-                    other => other.doing("dropping ", c"capabilities")?,
-                }
+        // Newer kernels may know more than have a name here: they are dropped too.
+        for number in (0..64).filter(|number| sets.bounding >> number & 1 == 0) {
+            match sys::prctl(libc::PR_CAPBSET_DROP, number, 0) {
+                Err(Errno::INVAL) => break, // This kernel does not know so many.
+                other => other.doing("dropping ", c"capabilities")?,
             }
         }
         sys::prctl(libc::PR_SET_KEEPCAPS, 1, 0).doing("keeping ", c"capabilities")?;
@@ -97,9 +95,11 @@ pub fn execute(arguments: &[&CStr], environment: &[&CStr]) -> Result<Infallible>
         path.unwrap_or(b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     );
     let mut refusal = Errno::NOENT;
+    let mut interpreter_missing = false;
     for place in &places {
         match sys::execve(place, arguments, environment) {
-            Errno::NOENT | Errno::NOTDIR => {}
+            Errno::NOENT => interpreter_missing |= sys::open(place, libc::O_PATH).is_ok(),
+            Errno::NOTDIR => {}
             // What may not be executed here may be found further on, as a shell does it.
             Errno::ACCES => refusal = Errno::ACCES,
             errno => {
@@ -108,8 +108,15 @@ pub fn execute(arguments: &[&CStr], environment: &[&CStr]) -> Result<Infallible>
             }
         }
     }
-    let found = name.to_bytes().contains(&b'/') || refusal != Errno::NOENT;
-    let reason = if found { refusal.text() } else { "not found in PATH" };
+    let reason = if refusal != Errno::NOENT {
+        refusal.text()
+    } else if interpreter_missing {
+        "the interpreter or loader that it names is missing"
+    } else if name.to_bytes().contains(&b'/') {
+        refusal.text()
+    } else {
+        "not found in PATH"
+    };
     let code = if refusal == Errno::NOENT { 127 } else { 126 };
     Err(Error {
         code,

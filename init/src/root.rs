@@ -9,6 +9,9 @@ use core::ffi::CStr;
 /// The largest file of an image that is read, in bytes.
 const FILE_LIMIT: usize = 1 << 20;
 
+/// How many symbolic links one path may lead through, as in the kernel.
+const LINKS: usize = 40;
+
 /// What to make where a mount point is missing.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Kind {
@@ -34,15 +37,19 @@ impl Root {
     /// Opens `path` for its place only, or makes it, with its parents, where it is missing. `resolve` restricts
     /// how (openat2(2)).
     pub fn place(&self, path: &CStr, kind: Kind, resolve: u64) -> Result<Fd> {
-        match sys::open_in_root(&self.dir, path, libc::O_PATH, resolve) {
-            Err(Errno::NOENT) => self.make(path, kind).doing("making ", path)?,
+        let flags = match kind {
+            Kind::Directory => libc::O_PATH | libc::O_DIRECTORY,
+            Kind::File => libc::O_PATH,
+        };
+        match sys::open_in_root(&self.dir, path, flags, resolve) {
+            Err(Errno::NOENT) => self.make(path.to_bytes(), kind, LINKS).doing("making ", path)?,
             other => return other.doing("opening ", path),
         }
-        sys::open_in_root(&self.dir, path, libc::O_PATH, resolve).doing("opening ", path)
+        sys::open_in_root(&self.dir, path, flags, resolve).doing("opening ", path)
     }
 
-    fn make(&self, path: &CStr, kind: Kind) -> core::result::Result<(), Errno> {
-        let path = path.to_bytes();
+    /// Makes what is missing of `path`, through at most so many links that lead nowhere yet.
+    fn make(&self, path: &[u8], kind: Kind, links: usize) -> core::result::Result<(), Errno> {
         let mut ends: Vec<usize> = (1..path.len())
             .filter(|i| path[*i] == b'/' && path[i - 1] != b'/')
             .collect();
@@ -58,11 +65,19 @@ impl Root {
                         .rposition(|byte| *byte == b'/')
                         .map_or(0, |slash| slash + 1);
                     let name = CString::new(&path[start..*end]).unwrap_or_default();
-                    if kind == Kind::File && place + 1 == ends.len() {
-                        sys::openat(&parent, &name, libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY, 0o644)?;
+                    let made = if kind == Kind::File && place + 1 == ends.len() {
+                        sys::openat(&parent, &name, libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY, 0o644).map(drop)
                     } else {
-                        sys::mkdirat(&parent, &name, 0o755)?;
+                        sys::mkdirat(&parent, &name, 0o755)
+                    };
+                    if made == Err(Errno::EXIST) {
+                        // A symbolic link: what it leads to is made, within the root.
+                        let target = sys::readlinkat(&parent, &name)?;
+                        let before = if target.starts_with(b"/") { &[] } else { &path[..start] };
+                        let whole = [before, &target, &path[*end..]].concat();
+                        return self.make(&whole, kind, links.checked_sub(1).ok_or(Errno::LOOP)?);
                     }
+                    made?;
                     parent = sys::open_in_root(&self.dir, &whole, libc::O_PATH, 0)?;
                 }
                 Err(errno) => return Err(errno),

@@ -16,6 +16,10 @@ impl Errno {
     pub const ACCES: Self = Self(libc::EACCES);
     /// Operation not permitted.
     pub const PERM: Self = Self(libc::EPERM);
+    /// It is there already.
+    pub const EXIST: Self = Self(libc::EEXIST);
+    /// Too many symbolic links.
+    pub const LOOP: Self = Self(libc::ELOOP);
     /// Not a directory.
     pub const NOTDIR: Self = Self(libc::ENOTDIR);
     /// Invalid argument.
@@ -144,10 +148,13 @@ pub fn mkdirat(dir: &Fd, name: &CStr, mode: c_uint) -> Result<()> {
     done(unsafe { libc::mkdirat(dir.0, name.as_ptr(), mode) })
 }
 
-/// mknodat(2) of a character device.
-pub fn mknodat(dir: &Fd, name: &CStr, mode: c_uint, device: u64) -> Result<()> {
-    // SAFETY: the name is NUL-terminated.
-    done(unsafe { libc::mknodat(dir.0, name.as_ptr(), libc::S_IFCHR | mode, device) })
+/// readlinkat(2): the target of a symbolic link, cut at the longest path that the kernel takes.
+pub fn readlinkat(dir: &Fd, name: &CStr) -> Result<Vec<u8>> {
+    let mut buffer = alloc::vec![0_u8; libc::PATH_MAX as usize];
+    // SAFETY: the name is NUL-terminated, and the buffer as long as is said.
+    let got = unsafe { libc::readlinkat(dir.0, name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    buffer.truncate(usize::try_from(check(got as c_long)?).unwrap_or(0));
+    Ok(buffer)
 }
 
 /// symlinkat(2).
@@ -156,7 +163,7 @@ pub fn symlinkat(target: &CStr, dir: &Fd, name: &CStr) -> Result<()> {
     done(unsafe { libc::symlinkat(target.as_ptr(), dir.0, name.as_ptr()) })
 }
 
-/// Reads the whole of a file, at most `limit` bytes and one more (read(2)).
+/// Reads the whole of a file (read(2)); of one that is longer than `limit`, more bytes than that, but not all.
 pub fn read(fd: &Fd, limit: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while bytes.len() <= limit {
@@ -197,10 +204,11 @@ pub fn make_private() -> Result<()> {
 }
 
 /// Mounts an overlay (mount(2)): its options name directories by path, which only this call takes on every kernel.
+/// Device nodes do not open there, neither those of an image nor those that a container makes.
 pub fn mount_overlay(target: &CStr, options: &CStr) -> Result<()> {
     let kind = c"overlay".as_ptr();
     // SAFETY: all strings are NUL-terminated.
-    done(unsafe { libc::mount(kind, target.as_ptr(), kind, 0, options.as_ptr().cast()) })
+    done(unsafe { libc::mount(kind, target.as_ptr(), kind, libc::MS_NODEV, options.as_ptr().cast()) })
 }
 
 /// fsopen(2): begins a filesystem. Since Linux 5.2.
@@ -323,14 +331,20 @@ pub fn setgroups(groups: &[u32]) -> Result<()> {
     done(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) })
 }
 
-/// setresgid(2) of all three.
+/// setresgid(2) of all three. The largest number stands for none (`-1`: no change), and is refused.
 pub fn setgid(gid: u32) -> Result<()> {
+    if gid == u32::MAX {
+        return Err(Errno::INVAL);
+    }
     // SAFETY: numbers only.
     done(unsafe { libc::setresgid(gid, gid, gid) })
 }
 
-/// setresuid(2) of all three.
+/// setresuid(2) of all three, and of the largest number likewise.
 pub fn setuid(uid: u32) -> Result<()> {
+    if uid == u32::MAX {
+        return Err(Errno::INVAL);
+    }
     // SAFETY: numbers only.
     done(unsafe { libc::setresuid(uid, uid, uid) })
 }
