@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// The signals that are passed on to the container: all that a user or a supervisor sends to end or tell a program.
-pub const FORWARDED: [i32; 9] = [
+pub const FORWARDED: [i32; 8] = [
     libc::SIGHUP,
     libc::SIGINT,
     libc::SIGQUIT,
@@ -14,7 +14,6 @@ pub const FORWARDED: [i32; 9] = [
     libc::SIGUSR1,
     libc::SIGUSR2,
     libc::SIGALRM,
-    libc::SIGPIPE,
     libc::SIGWINCH,
 ];
 
@@ -25,9 +24,10 @@ pub const DEADLY: [u32; 6] = [1, 2, 3, 6, 9, 15]; // SIGHUP SIGINT SIGQUIT SIGAB
 const HARMLESS: [i32; 4] = [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT];
 
 /// Sends `signal` to the container's process 1. The kernel keeps from a process 1 what it does not handle itself
-/// (pid_namespaces(7)); a user expects the default, so then the process is killed. Returns whether it was.
-pub fn forward(child: &Child, signal: i32) -> bool {
-    let kill = !HARMLESS.contains(&signal) && takes_default(child.pid, signal);
+/// (pid_namespaces(7)); a user expects the default, so then the process is killed: always, while the program does not
+/// run yet. Returns whether it was.
+pub fn forward(child: &Child, signal: i32, runs: bool) -> bool {
+    let kill = !HARMLESS.contains(&signal) && (!runs || takes_default(child.pid, signal));
     // An error means that the process has ended, which the loop is told by its pidfd.
     let _ = sys::send_signal(child.pidfd.as_fd(), if kill { libc::SIGKILL } else { signal });
     kill
@@ -38,7 +38,7 @@ pub fn forward(child: &Child, signal: i32) -> bool {
 pub fn answer(child: &Child, listener: &OwnedFd) -> Option<i32> {
     let call = sys::receive(listener.as_fd()).ok()?; // It fails if the caller has been killed meanwhile.
     let itself = Path::new(&format!("/proc/{}/task/{}", child.pid, call.thread)).exists();
-    if itself && forward(child, call.signal) {
+    if itself && forward(child, call.signal, true) {
         return Some(call.signal);
     }
     // Likewise: the caller is gone, and nobody waits for the answer.

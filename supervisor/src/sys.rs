@@ -81,13 +81,14 @@ pub fn send_signal(pidfd: BorrowedFd, signal: i32) -> Result<()> {
     })
 }
 
-/// Blocks `signals` and returns a descriptor that reads them (signalfd(2)).
+/// Blocks `signals` and returns a descriptor that reads them (signalfd(2)). Those that the caller has this process
+/// ignore, as nohup(1) does, stay ignored.
 pub fn signal_descriptor(signals: &[i32]) -> Result<OwnedFd> {
     // SAFETY: the set is plain data that sigemptyset fills.
     let set = unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
-        for signal in signals {
+        for signal in signals.iter().filter(|signal| !is_ignored(**signal)) {
             libc::sigaddset(&raw mut set, *signal);
         }
         libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut());
@@ -98,6 +99,15 @@ pub fn signal_descriptor(signals: &[i32]) -> Result<OwnedFd> {
     check(fd.into())?;
     // SAFETY: the kernel has opened the descriptor for this process.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Is the signal ignored (sigaction(2))?
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: sigaction is plain data, which the call fills; where no new action is given, none is set.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+    }
 }
 
 /// Hands the signals by which a process 1 means to end itself to a supervisor: installs a filter on this process and

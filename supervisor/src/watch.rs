@@ -37,17 +37,18 @@ pub fn watch(started: &Started, signal_source: &OwnedFd, ready: OwnedFd) -> Resu
             ready.as_ref().map(AsFd::as_fd),
             listener.map(AsFd::as_fd),
         ])?;
-        if !signalled.is_empty() {
-            while let Some(signal) = next_signal(signal_source) {
-                killed_by = signals::forward(child, signal).then_some(signal).or(killed_by);
-            }
-        }
         if !spoken.is_empty()
             && let Some(pipe) = ready.take()
         {
             pipe.take(LINE_LIMIT)
                 .read_to_end(&mut failure)
                 .doing(|| "hearing from crate-init".into())?;
+        }
+        if !signalled.is_empty() {
+            while let Some(signal) = next_signal(signal_source) {
+                let killed = signals::forward(child, signal, ready.is_none());
+                killed_by = killed.then_some(signal).or(killed_by);
+            }
         }
         if !ended.is_empty() {
             let code = child::wait_for(child)?;
