@@ -126,7 +126,7 @@ pub fn as_mapped_root(work: impl FnOnce() -> Result<()>) -> Result<()> {
         || None,
         || {
             let report = |error: Error| {
-                eprintln!("crate-sup: {error}");
+                crate::tell(&error);
                 error.exit_code()
             };
             work().map_or_else(report, |()| 0)

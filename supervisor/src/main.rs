@@ -10,7 +10,10 @@ mod unshare;
 mod watch;
 
 use lexopt::{Parser, ValueExt};
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use store::error::Doing;
 use store::{Error, Result};
 
 const HELP: &str = "\
@@ -26,7 +29,7 @@ fn main() -> ExitCode {
     match dispatch(&mut Parser::from_env()) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("crate-sup: {error}");
+            tell(&error);
             ExitCode::from(match error {
                 Error::Usage(_) | Error::NotFound(_) | Error::Busy(_) => error.exit_code(),
                 _ => 125,
@@ -39,8 +42,8 @@ fn dispatch(parser: &mut Parser) -> Result<u8> {
     let first = parser.next()?;
     let verb = match first {
         Some(lexopt::Arg::Value(verb)) => verb.string()?,
-        Some(lexopt::Arg::Long("help") | lexopt::Arg::Short('h')) => return Ok(say(HELP)),
-        Some(lexopt::Arg::Long("version")) => return Ok(say(concat!("crate-sup ", env!("CARGO_PKG_VERSION"), "\n"))),
+        Some(lexopt::Arg::Long("help") | lexopt::Arg::Short('h')) => return say(HELP),
+        Some(lexopt::Arg::Long("version")) => return say(concat!("crate-sup ", env!("CARGO_PKG_VERSION"), "\n")),
         Some(other) => return Err(other.unexpected().into()),
         None => return Err(Error::Usage(format!("no verb is given\n{HELP}"))),
     };
@@ -52,9 +55,15 @@ fn dispatch(parser: &mut Parser) -> Result<u8> {
     }
 }
 
-fn say(text: &str) -> u8 {
-    print!("{text}");
-    0
+/// Prints on standard output.
+fn say(text: &str) -> Result<u8> {
+    let written = io::stdout().write_all(text.as_bytes());
+    written.doing(|| "writing to standard output".into()).map(|()| 0)
+}
+
+/// Says something on standard error; where nobody can read it, the work goes on all the same.
+fn tell(what: &impl Display) {
+    let _ = writeln!(io::stderr(), "crate-sup: {what}");
 }
 
 fn container_argument(parser: &mut Parser) -> Result<String> {

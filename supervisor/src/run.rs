@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use store::container::layers;
 use store::error::Doing;
 use store::spec::{Spec, annotation};
-use store::{Container, Result, Store, tree};
+use store::{Container, Error, Result, Store, tree};
 
 /// The code by which crate-init says that the kernel or the filesystem refused the overlay.
 const OVERLAY_REFUSED: u8 = 1;
@@ -25,23 +25,33 @@ pub fn run(name: &str) -> Result<u8> {
     let container = store.find_container(name)?;
     let lock = container.lock(&store)?;
     let spec = container.spec()?;
-    let outcome = match attempt(&store, &container, &spec)? {
+    // What it ended with before says nothing any more; if this fails, the record is only old until the next one.
+    let _ = fs::remove_file(container.dir.join("exit"));
+    let outcome = match attempt(&store, &container, &spec) {
         Outcome::Failed(OVERLAY_REFUSED, reason) => {
-            eprintln!("crate-sup: {reason}: the container gets a private copy of its image instead");
-            copy(&store, &container, &spec)?;
-            attempt(&store, &container, &spec)?
+            keep_what_is_written(&container, &reason)?;
+            crate::tell(&format!(
+                "{reason}: the container gets a private copy of its image instead"
+            ));
+            match copy(&store, &container, &spec) {
+                Ok(()) => attempt(&store, &container, &spec),
+                Err(error) => failed(&error),
+            }
         }
         outcome => outcome,
     };
     let code = match outcome {
         Outcome::Ended(code) => code,
         Outcome::Failed(code, line) => {
-            eprintln!("crate-sup: {line}");
+            crate::tell(&line);
             if code == OVERLAY_REFUSED { 125 } else { code }
         }
     };
-    store.lock_shared()?;
-    finish(&store, &container, &spec, code)?;
+    let finished = store
+        .lock_shared()
+        .and_then(|()| finish(&store, &container, &spec, code));
+    // The code is what counts, whatever became of the record.
+    finished.unwrap_or_else(|error| crate::tell(&error));
     drop(lock);
     Ok(code)
 }
@@ -50,15 +60,20 @@ pub fn run(name: &str) -> Result<u8> {
 pub fn print_plan(name: &str) -> Result<u8> {
     let store = Store::open()?;
     let container = store.find_container(name)?;
-    let text = Plan::new(&store, &container, &container.spec()?)?.text();
-    io::stdout()
-        .write_all(text.as_bytes())
-        .doing(|| "printing the plan".into())?;
-    Ok(0)
+    crate::say(&Plan::new(&store, &container, &container.spec()?)?.text())
 }
 
-/// Starts the container and watches it to its end.
-fn attempt(store: &Store, container: &Container, spec: &Spec) -> Result<Outcome> {
+/// Starts the container and watches it to its end. What keeps it from starting is an outcome like others: a container
+/// that was to be removed at its end is.
+fn attempt(store: &Store, container: &Container, spec: &Spec) -> Outcome {
+    start(store, container, spec).unwrap_or_else(|error| failed(&error))
+}
+
+fn failed(error: &Error) -> Outcome {
+    Outcome::Failed(125, error.to_string())
+}
+
+fn start(store: &Store, container: &Container, spec: &Spec) -> Result<Outcome> {
     let signal_source = sys::signal_descriptor(&signals::FORWARDED).doing(|| "blocking signals".into())?;
     let (ready, report) = child::pipe()?;
     let init = sealed_init()?;
@@ -91,10 +106,23 @@ fn finish(store: &Store, container: &Container, spec: &Spec, code: u8) -> Result
         // Directories of other ids than the caller's only their own root can empty.
         return tree::remove(&garbage).or_else(|_| child::as_mapped_root(|| tree::remove(&garbage)));
     }
-    tree::remove(&container.run_dir(store)?)?;
     let (beside, exit) = (container.dir.join("exit.new"), container.dir.join("exit"));
     let written = fs::write(&beside, format!("{code}\n")).and_then(|()| fs::rename(&beside, &exit));
-    written.doing(|| format!("writing {}", exit.display()))
+    written.doing(|| format!("writing {}", exit.display()))?;
+    tree::remove(&container.run_dir(store)?)
+}
+
+/// An overlay that was mounted once and is refused now must not cost what the container has written.
+fn keep_what_is_written(container: &Container, reason: &str) -> Result<()> {
+    let upper = container.dir.join("upper");
+    let mut entries = fs::read_dir(&upper).doing(|| format!("reading {}", upper.display()))?;
+    match entries.next() {
+        None => Ok(()),
+        Some(_) => Err(Error::Failed(format!(
+            "{reason}\nhint: what the container wrote is in {}",
+            upper.display()
+        ))),
+    }
 }
 
 /// Replaces the container's empty root filesystem by a copy of its layers.

@@ -29,7 +29,7 @@ pub fn unshare(parser: &mut Parser) -> Result<u8> {
         enter(&maps)?;
     }
     let error = inside.args(arguments).exec();
-    eprintln!("crate-sup: executing {}: {error}", program.display());
+    crate::tell(&format!("executing {}: {error}", program.display()));
     Ok(if error.kind() == ErrorKind::NotFound { 127 } else { 126 })
 }
 
@@ -46,7 +46,7 @@ fn enter(maps: &IdMaps) -> Result<()> {
         let mapped = if released { maps.write(own) } else { Ok(()) };
         std::process::exit(mapped.map_or_else(
             |error| {
-                eprintln!("crate-sup: {error}");
+                crate::tell(&error);
                 1
             },
             |()| 0,
