@@ -158,7 +158,8 @@ fn make(root: &Path, layout: &Path) -> Result<()> {
     if fs::read_dir(root).doing(|| format!("reading {}", root.display()))?.any(foreign) {
         return Err(Error::Failed(format!("{} is neither a store nor empty", root.display())));
     }
-    let lock = open_lock(root)?;
+    // Not `lock`: whoever made the store first may hold that for as long as it waits for this very program.
+    let lock = File::open(root).doing(|| format!("opening {}", root.display()))?;
     flock(&lock, FlockOperation::LockExclusive).doing(|| format!("locking {}", root.display()))?;
     if layout.exists() {
         return Ok(());

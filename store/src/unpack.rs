@@ -20,9 +20,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// How many chunks wait between inflating and writing.
 const QUEUE: usize = 4;
+
+/// How long another program is waited for with layers of ours unpublished.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A run of unpacking. Layers become visible together, by [`Unpacking::publish`].
 pub struct Unpacking<'a> {
@@ -110,10 +114,9 @@ impl<'a> Unpacking<'a> {
                 None if self.store.layer_path(diff_id).exists() => continue,
                 None if batch.iter().any(|(known, _)| known == diff_id) => continue,
                 None => {
-                    // Another program has it: while we wait, nobody waits for us.
+                    // Another program has it.
                     self.flush(&mut batch)?;
-                    let claim = Claim::new(self.store, diff_id, FlockOperation::LockExclusive)?;
-                    let Some(claim) = claim else { continue };
+                    let Some(claim) = self.wait(diff_id)? else { continue };
                     self.unpack(blob, diff_id, claim)?
                 }
             };
@@ -126,6 +129,23 @@ impl<'a> Unpacking<'a> {
             batch.push((diff_id.clone(), ready));
         }
         self.flush(&mut batch)
+    }
+
+    /// Waits for a layer that another program unpacks; `None`: it is there.
+    ///
+    /// The other one may wait for a layer of ours, where its image has them in another order. So what is not visible
+    /// yet is given up after a while, to be unpacked again.
+    fn wait(&mut self, diff_id: &Digest) -> Result<Option<Claim>> {
+        let begun = Instant::now();
+        while !self.ready.is_empty() && begun.elapsed() < PATIENCE {
+            let claim = Claim::new(self.store, diff_id, FlockOperation::NonBlockingLockExclusive)?;
+            if claim.is_some() || self.store.layer_path(diff_id).exists() {
+                return Ok(claim);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        self.ready.clear();
+        Claim::new(self.store, diff_id, FlockOperation::LockExclusive)
     }
 
     /// Makes layers visible: they are on the disk before they are.
