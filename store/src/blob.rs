@@ -221,9 +221,10 @@ impl Ingest<'_> {
         // Other tools write a manifest again that is here already, in place: its owner must be allowed to.
         let media = &self.expected.media_type;
         let mode = if media::is_manifest(media) || media::is_index(media) { 0o644 } else { 0o444 };
-        let published = fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
-            .and_then(|()| self.file.sync_all())
-            .and_then(|()| fs::rename(&self.path, &target));
+        // Only then: another program that is about to wait for this file must be able to open it.
+        let published = (self.file.sync_all())
+            .and_then(|()| fs::rename(&self.path, &target))
+            .and_then(|()| self.file.set_permissions(fs::Permissions::from_mode(mode)));
         published.doing(|| format!("storing blob {digest}"))?;
         sync_dir(&parent)
     }

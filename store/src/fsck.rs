@@ -24,6 +24,8 @@ struct Check<'a> {
 impl Store {
     /// Checks everything and returns the faults, one line each. Nothing is changed.
     pub fn check(&self) -> Result<Vec<String>> {
+        // First: while the store is in use nothing is collected, but images come.
+        let index = self.index()?;
         let (sound, damaged) = self.check_blobs()?;
         let mut check = Check {
             store: self,
@@ -32,7 +34,7 @@ impl Store {
             told: BTreeSet::new(),
             faults: Vec::new(),
         };
-        for entry in self.index()?.manifests {
+        for entry in index.manifests {
             let name = entry.ref_name().unwrap_or(entry.digest.as_str()).to_owned();
             check.entry(&entry, &name, 0);
         }
@@ -50,7 +52,11 @@ impl Store {
             }
         }
         for container in self.containers()? {
+            let before = check.faults.len();
             check.container(&container);
+            if !container.dir.exists() {
+                check.faults.truncate(before); // Removed meanwhile.
+            }
         }
         Ok(check.faults)
     }
