@@ -17,7 +17,7 @@ use rustix::fs::{
     fsetxattr, ftruncate, futimens, linkat, lsetxattr, makedev, mkdirat, mknodat, openat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -28,7 +28,7 @@ pub struct Layer {
     owners: Rc<Owners>,
     left_out: LeftOut,
     /// What is to be set on directories when nothing more is put into them.
-    directories: Vec<(Vec<u8>, Metadata)>,
+    directories: BTreeMap<Vec<u8>, Metadata>,
     /// Devices that were not made.
     skipped: BTreeSet<Vec<u8>>,
 }
@@ -48,7 +48,7 @@ impl Layer {
             tree: Tree::new(root),
             owners,
             left_out: LeftOut::default(),
-            directories: Vec::new(),
+            directories: BTreeMap::new(),
             skipped: BTreeSet::new(),
         }
     }
@@ -102,7 +102,7 @@ impl Layer {
                 return Err(Error::Refused("the layer's root is not a directory".into()));
             }
             self.tree.implied.remove(&path);
-            self.directories.push((path, metadata));
+            self.directories.insert(path, metadata);
             return Ok(());
         }
         let (parent, name) = names::split(&path);
@@ -218,7 +218,7 @@ impl Layer {
             self.xattrs(entry, |name, value| fsetxattr(&fd, name, value, XattrFlags::empty()))
                 .doing(doing)?;
         }
-        self.directories.push((path, metadata));
+        self.directories.insert(path, metadata);
         Ok(())
     }
 

@@ -7,6 +7,9 @@ use crate::error::{Error, Result};
 /// The longest block of records that is read, in bytes.
 pub const LIMIT: u64 = 1 << 20;
 
+/// The most extended attributes of one entry; the kernel's list of their names holds no more (xattr(7)).
+const XATTRS_LIMIT: usize = 4096;
+
 /// What the records before an entry say about it. An absent value leaves the header's in force.
 #[derive(Debug, Default, PartialEq)]
 pub struct Records {
@@ -82,8 +85,9 @@ fn refused(why: &str) -> Error {
 
 fn set(records: &mut Records, key: &[u8], value: &[u8]) -> Result<()> {
     if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-        if name.is_empty() || records.xattrs.iter().any(|(known, _)| known == name) {
-            return Err(refused("an extended attribute is given twice or has no name"));
+        let many = records.xattrs.len() >= XATTRS_LIMIT;
+        if many || name.is_empty() || records.xattrs.iter().any(|(known, _)| known == name) {
+            return Err(refused("an extended attribute is given twice or has no name, or there are too many"));
         }
         records.xattrs.push((name.to_owned(), value.to_owned()));
         return Ok(());

@@ -10,6 +10,9 @@ use crate::root::Store;
 use std::collections::HashMap;
 use std::io::{BufReader, Read};
 
+/// The most bytes that the files of an archive may take in memory, where they are known until its end.
+const FILES_LIMIT: usize = 16 << 20;
+
 /// The most symbolic links that are followed from one name.
 const LINKS: usize = 8;
 
@@ -21,6 +24,8 @@ pub struct Contents {
     /// Every other file, now a blob; its media type is what a layer of its first bytes would have.
     files: HashMap<Vec<u8>, Descriptor>,
     links: HashMap<Vec<u8>, Vec<u8>>,
+    /// About how many bytes all this takes.
+    taken: usize,
 }
 
 impl Contents {
@@ -55,6 +60,14 @@ impl Contents {
     fn add(&mut self, store: &Store, entry: &Entry, archive: &mut Archive<'_>) -> Result<()> {
         let outside = || Error::Refused("it leads out of the archive".into());
         let path = resolve(b"", &entry.path).ok_or_else(outside)?;
+        let link = match &entry.kind {
+            Kind::HardLink(target) | Kind::Symlink(target) => target.len(),
+            _ => 0,
+        };
+        self.taken += size_of::<Descriptor>() + path.len() + link;
+        if self.taken > FILES_LIMIT {
+            return Err(Error::Refused("the archive has too many files to be of images".into()));
+        }
         let directory = path
             .iter()
             .rposition(|byte| *byte == b'/')
