@@ -33,14 +33,14 @@ demo: build
 # Ends with the line `N passed, N failed, N skipped`.
 test: build
 	@sh tests/setup.sh tests
-	@bash tests/all.sh $(CARGO) $(TRIPLE)
+	@bash tests/all.sh $(CARGO)
 
 unit: $(CARGO)
-	@bash tests/all.sh $(CARGO) $(TRIPLE) unit
+	@bash tests/all.sh $(CARGO) unit
 
 stories: build
 	@sh tests/setup.sh tests
-	@bash tests/all.sh $(CARGO) $(TRIPLE) stories
+	@bash tests/all.sh $(CARGO) stories
 
 check: lint size test
 

@@ -109,7 +109,12 @@ wrapper() {
 			esac
 		END
 	fi
-	has_std rustc "$triple" || echo "export CARGO_UNSTABLE_BUILD_STD=\${CARGO_UNSTABLE_BUILD_STD:-std,panic_abort,panic_unwind}"
+	# Tests are built for the host, whose std is there.
+	has_std rustc "$triple" || cat <<-'END'
+		case " $* " in
+		*" --target "*) export CARGO_UNSTABLE_BUILD_STD=${CARGO_UNSTABLE_BUILD_STD:-std,panic_abort,panic_unwind} ;;
+		esac
+	END
 	echo "export CARGO_TARGET_${upper}_RUSTFLAGS='$flags $3'"
 	echo "exec $1 \"\$@\""
 }
