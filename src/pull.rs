@@ -45,6 +45,11 @@ pub fn pull(flags: &[OsString], image: &OsStr) -> Outcome<String> {
     let mut fetching = fetch.spawn().map_err(|error| program::failed(&fetch, &error))?;
     let layers = fetching.stdout.take().map_or_else(Stdio::null, Stdio::from);
     let unpacked = unpack(layers);
+    if unpacked.is_err() && matches!(fetching.try_wait(), Ok(None)) {
+        // It would bring the rest for nobody, and notice only at the next layer.
+        let ended = fetching.kill().and_then(|()| fetching.wait());
+        return ended.map_err(|error| program::failed(&fetch, &error)).and(unpacked);
+    }
     let fetched = fetching.wait().map_err(|error| program::failed(&fetch, &error))?;
     match (program::code(fetched), unpacked) {
         (0, unpacked) => unpacked,
