@@ -25,6 +25,11 @@ pub fn run(name: &str) -> Result<u8> {
     let container = store.find_container(name)?;
     let lock = container.lock(&store)?;
     let spec = container.spec()?;
+    if spec.process.terminal {
+        return Err(Error::Failed(
+            "running: config.json asks for a terminal, which is not supported yet".into(),
+        ));
+    }
     // What it ended with before says nothing any more; if this fails, the record is only old until the next one.
     let _ = fs::remove_file(container.dir.join("exit"));
     let outcome = match attempt(&store, &container, &spec) {

@@ -100,7 +100,6 @@ fn flag(given: &mut Given, name: &str, short: bool, args: &mut lexopt::Parser) -
         "tty" => request.terminal = switch(name, short, args)?,
         "rm" => request.remove = switch(name, short, args)?,
         "read-only" => request.read_only = switch(name, short, args)?,
-        "detach" => drop(switch(name, short, args)?), // How it is started is not the container's own.
         "env" => given.env.push(args.value()?.string()?),
         "env-file" => given.env_files.push(args.value()?.into()),
         "workdir" => request.workdir = Some(args.value()?.string()?),
