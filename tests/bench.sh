@@ -84,15 +84,18 @@ bench_pull() {
 }
 
 what=$1
-# The start is an ordinary user's: when root asks, it is measured as one, with an empty cgroup v2 tree in a mount
-# namespace of the bench's own, for crun refuses to start on hosts of the hybrid kind.
+# The start is an ordinary user's: when root asks, it is measured as one with a range of ids and as one without, with an
+# empty cgroup v2 tree in a mount namespace of the bench's own, for crun refuses to start on hosts of the hybrid kind.
 if [ "$what" = start ] && [ "$(id -u)" = 0 ]; then
 	cd "$CRATE_STAGE"
-	exec unshare --mount --propagation private sh -c 'umount -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec "$@"' sh \
-		runuser -u crate-ranges -- env -i PATH="$PATH" CRATE_STAGE="$CRATE_STAGE" CRATE_REGISTRY="$CRATE_REGISTRY" ROUNDS="${ROUNDS:-}" \
-		bash "$CRATE_STAGE/tests/bench.sh" start
+	for user in crate-ranges crate-single; do
+		unshare --mount --propagation private sh -c 'umount -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec "$@"' sh \
+			runuser -u "$user" -- env -i PATH="$PATH" CRATE_STAGE="$CRATE_STAGE" CRATE_REGISTRY="$CRATE_REGISTRY" ROUNDS="${ROUNDS:-}" \
+			bash "$CRATE_STAGE/tests/bench.sh" start
+	done
+	exit
 fi
-work=$CRATE_STAGE/tmp/bench
+work=$CRATE_STAGE/tmp/bench.$(id -un)
 times=$work/times
 mkdir -p "$times" "$work/home"
 PATH=$CRATE_STAGE/bin:$PATH
