@@ -76,13 +76,14 @@ test_hostname() {
 	both_equal --hostname here -- hostname
 }
 
-# What config.json does not name (devices, files of /etc) each runtime mounts in its own way.
+# What config.json does not name (devices, files of /etc) each runtime mounts in its own way. That no other device opens
+# in /dev is our own addition: crun has the devices cgroup for it, where it can be had.
 mounts_of_the_config() {
 	compare "$@" -- mounts
 	local file
 	for file in oracle ours; do
 		grep -E '^/(proc|dev|dev/pts|dev/shm|dev/mqueue|sys|tmp|mnt|scratch) ' "$file.out" |
-			sed -E 's/,(size|nr_inodes|mode|gid)=[^, ]*//g' >"$file.mounts"
+			sed -E 's/,(size|nr_inodes|mode|gid)=[^, ]*//g; s/^(\/dev .*),nodev/\1/' >"$file.mounts"
 	done
 	diff -u --label "$ORACLE" --label crate oracle.mounts ours.mounts || fail 'the mounts are not the same'
 }
