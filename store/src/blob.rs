@@ -235,3 +235,60 @@ impl Ingest<'_> {
         error
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::media;
+
+    /// A store in a layout as other tools make it.
+    fn foreign(name: &str) -> Store {
+        let root = std::env::temp_dir().join(format!("crate-blob-{name}-{}", std::process::id()));
+        crate::tree::remove(&root).unwrap();
+        fs::create_dir_all(root.join("blobs/sha256")).unwrap();
+        fs::write(root.join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).unwrap();
+        fs::write(root.join("index.json"), r#"{"schemaVersion":2,"manifests":[]}"#).unwrap();
+        Store::open_at(&root).unwrap()
+    }
+
+    #[test]
+    fn what_is_damaged_goes_and_comes_again() {
+        let store = foreign("damaged");
+        let descriptor = store.put_blob(media::CONFIG, b"content").unwrap();
+        let path = store.blob_path(&descriptor.digest);
+        let damage = || fs::remove_file(&path).and_then(|()| fs::write(&path, b"CONTENT")).unwrap();
+        damage();
+        assert!(store.ingest(&descriptor).unwrap().is_none());
+        assert_eq!(store.read_blob(&descriptor, 100).unwrap_err().exit_code(), 6);
+        assert!(!path.exists());
+        store.put_blob(media::CONFIG, b"content").unwrap();
+        damage();
+        store.put_blob(media::CONFIG, b"content").unwrap();
+        // A descriptor that lies about the size must not cost others their blob.
+        let lying = Descriptor { size: 3, ..descriptor.clone() };
+        assert_eq!(store.read_blob(&lying, 100).unwrap_err().exit_code(), 6);
+        assert_eq!(store.read_blob(&descriptor, 100).unwrap(), b"content");
+        assert_eq!(fs::read_dir(store.path("ingest")).unwrap().count(), 0);
+        crate::tree::remove(store.root()).unwrap();
+    }
+
+    #[test]
+    fn one_of_several_brings_a_blob() {
+        let store = foreign("several");
+        let descriptor = Descriptor::new(media::LAYER, Digest::of(b"content"), 7);
+        let brought = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let Some(mut ingest) = store.ingest(&descriptor).unwrap() else { return };
+                    brought.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                    ingest.write(b"content").unwrap();
+                    ingest.finish().unwrap();
+                });
+            }
+        });
+        assert_eq!(brought.into_inner(), 1);
+        crate::tree::remove(store.root()).unwrap();
+    }
+}

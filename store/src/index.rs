@@ -1,6 +1,5 @@
 //! `index.json`: one entry for each reference (image-spec, `image-layout.md#indexjson-file`).
 
-use crate::digest::Digest;
 use crate::error::{Doing, Result};
 use crate::json;
 use crate::oci::{Descriptor, Index, REF_NAME};
@@ -47,10 +46,5 @@ impl Store {
             }
             Ok(())
         })
-    }
-
-    /// Does any entry name this manifest?
-    pub fn is_referenced(&self, digest: &Digest) -> Result<bool> {
-        Ok(self.index()?.manifests.iter().any(|entry| entry.digest == *digest))
     }
 }
