@@ -38,7 +38,9 @@ impl Store {
     pub fn read_blob(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {
         let Descriptor { digest, size, .. } = descriptor;
         if *size > limit {
-            return Err(Error::Refused(format!("blob {digest} is of {size} bytes: more than the {limit} allowed here")));
+            return Err(Error::Refused(format!(
+                "blob {digest} is of {size} bytes: more than the {limit} allowed here"
+            )));
         }
         // Room for all of it, and for seeing its end, so that it is read at once.
         let mut bytes = Vec::with_capacity(usize::try_from(*size + 1).unwrap_or_default());
@@ -213,7 +215,9 @@ impl Ingest<'_> {
         }
         let actual = self.hasher.clone().finish();
         if actual != *digest {
-            return Err(self.give_up(Error::Refused(format!("blob {digest} has other content: its digest is {actual}"))));
+            return Err(
+                self.give_up(Error::Refused(format!("blob {digest} has other content: its digest is {actual}")))
+            );
         }
         let target = self.store.blob_path(digest);
         let parent = self.store.path("blobs").join(digest.algorithm());
@@ -256,7 +260,10 @@ mod tests {
         let store = foreign("damaged");
         let descriptor = store.put_blob(media::CONFIG, b"content").unwrap();
         let path = store.blob_path(&descriptor.digest);
-        let damage = || fs::remove_file(&path).and_then(|()| fs::write(&path, b"CONTENT")).unwrap();
+        let damage = || {
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, b"CONTENT").unwrap();
+        };
         damage();
         assert!(store.ingest(&descriptor).unwrap().is_none());
         assert_eq!(store.read_blob(&descriptor, 100).unwrap_err().exit_code(), 6);
@@ -280,7 +287,9 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    let Some(mut ingest) = store.ingest(&descriptor).unwrap() else { return };
+                    let Some(mut ingest) = store.ingest(&descriptor).unwrap() else {
+                        return;
+                    };
                     brought.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     std::thread::sleep(std::time::Duration::from_millis(20));
                     ingest.write(b"content").unwrap();

@@ -3,7 +3,7 @@
 use crate::error::{Doing, Result};
 use crate::json;
 use crate::oci::{Descriptor, Index, REF_NAME};
-use crate::root::Store;
+use crate::root::{Store, when_whole};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::io::Read;
@@ -15,10 +15,12 @@ impl Store {
     /// Reads `index.json`.
     pub fn index(&self) -> Result<Index> {
         let path = self.path("index.json");
-        let mut bytes = Vec::with_capacity(1 << 14);
-        let read = File::open(&path).and_then(|file| file.take(INDEX_LIMIT).read_to_end(&mut bytes));
-        read.doing(|| format!("reading {}", path.display()))?;
-        json::read(&bytes, &path.display().to_string())
+        when_whole(|| {
+            let mut bytes = Vec::with_capacity(1 << 14);
+            let read = File::open(&path).and_then(|file| file.take(INDEX_LIMIT).read_to_end(&mut bytes));
+            read.doing(|| format!("reading {}", path.display()))?;
+            json::read(&bytes, &path.display().to_string())
+        })
     }
 
     /// Changes `index.json` with no other program of ours changing it meanwhile.

@@ -50,9 +50,13 @@ impl Store {
         if !layout.exists() {
             make(root, &layout)?;
         }
-        let mut text = String::with_capacity(64);
-        let opened = File::open(&layout).and_then(|file| file.take(4096).read_to_string(&mut text));
-        opened.doing(|| format!("reading {}", layout.display()))?;
+        let text = when_whole(|| {
+            let mut text = String::with_capacity(64);
+            let opened = File::open(&layout).and_then(|file| file.take(4096).read_to_string(&mut text));
+            opened.doing(|| format!("reading {}", layout.display()))?;
+            let empty = text.is_empty().then(|| Error::Refused(format!("{} is empty", layout.display())));
+            empty.map_or(Ok(text), Err)
+        })?;
         if !text.contains("\"1.0.") {
             return Err(Error::Failed(format!("{} is of a version that this program does not know", layout.display())));
         }
@@ -120,6 +124,18 @@ impl Store {
     }
 }
 
+/// Reads a file that other tools write in place, and that may just now be half written: what is refused is read again
+/// for a while.
+pub fn when_whole<T>(read: impl Fn() -> Result<T>) -> Result<T> {
+    for _ in 0..20 {
+        match read() {
+            Err(Error::Refused(_)) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            other => return other,
+        }
+    }
+    read()
+}
+
 /// Random bytes as `2 * bytes` hexadecimal digits: container ids and names beside.
 pub fn random_hex(bytes: usize) -> Result<String> {
     let mut buffer = vec![0; bytes];
@@ -152,9 +168,8 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// Makes a store; two programs may do so at once.
 fn make(root: &Path, layout: &Path) -> Result<()> {
     fs::create_dir_all(root).doing(|| format!("making {}", root.display()))?;
-    let foreign = |entry: std::io::Result<fs::DirEntry>| {
-        entry.is_ok_and(|entry| !is_ours(&entry.file_name().to_string_lossy()))
-    };
+    let foreign =
+        |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| !is_ours(&entry.file_name().to_string_lossy()));
     if fs::read_dir(root).doing(|| format!("reading {}", root.display()))?.any(foreign) {
         return Err(Error::Failed(format!("{} is neither a store nor empty", root.display())));
     }
@@ -179,7 +194,8 @@ fn make(root: &Path, layout: &Path) -> Result<()> {
 
 /// Makes the directories of a store, as far as they are missing; `ingest`, by which it is known that all are there, last.
 fn make_parts(root: &Path) -> Result<()> {
-    let parts = [("blobs", 0o755), ("blobs/sha256", 0o755), ("layers", 0o700), ("containers", 0o700), ("ingest", 0o700)];
+    let parts =
+        [("blobs", 0o755), ("blobs/sha256", 0o755), ("layers", 0o700), ("containers", 0o700), ("ingest", 0o700)];
     parts.iter().try_for_each(|(name, mode)| make_dir(&root.join(name), *mode))
 }
 
@@ -192,7 +208,8 @@ fn open_lock(root: &Path) -> Result<File> {
     let path = root.join("lock");
     let made = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     // A store on a read-only file system can still be used: its lock only needs to be open.
-    let opened = made.or_else(|error| if error.kind() == ErrorKind::ReadOnlyFilesystem { File::open(&path) } else { Err(error) });
+    let opened = made
+        .or_else(|error| if error.kind() == ErrorKind::ReadOnlyFilesystem { File::open(&path) } else { Err(error) });
     opened.doing(|| format!("opening {}", path.display()))
 }
 
@@ -222,7 +239,10 @@ pub fn run_dir(store: &Path) -> Result<PathBuf> {
     if owned(&path, euid.as_raw()) {
         return Ok(path);
     }
-    Err(Error::Failed(format!("{} belongs to another user\nhint: set CRATE_RUN to a directory of your own", path.display())))
+    Err(Error::Failed(format!(
+        "{} belongs to another user\nhint: set CRATE_RUN to a directory of your own",
+        path.display()
+    )))
 }
 
 fn owned(path: &Path, uid: u32) -> bool {
