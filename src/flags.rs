@@ -65,9 +65,7 @@ pub fn read(mut args: lexopt::Parser, verb: &str) -> Outcome<Wanted> {
                 break;
             }
             None => {
-                return Err(Failure::usage(format!(
-                    "{verb} wants an image\nhint: see crate {verb} --help"
-                )));
+                return Err(Failure::usage(format!("{verb} wants an image\nhint: see crate {verb} --help")));
             }
         };
         flag(&mut wanted, &mut args, short, &name, verb)?;
@@ -78,9 +76,7 @@ pub fn read(mut args: lexopt::Parser, verb: &str) -> Outcome<Wanted> {
 
 fn flag(wanted: &mut Wanted, args: &mut lexopt::Parser, short: bool, name: &str, verb: &str) -> Outcome {
     let find = |table: &[(&str, &'static str)]| {
-        let found = table
-            .iter()
-            .find(|(letter, long)| if short { *letter == name } else { *long == name });
+        let found = table.iter().find(|(letter, long)| if short { *letter == name } else { *long == name });
         found.map(|(_, long)| *long)
     };
     if let Some(long) = find(&VALUES) {
@@ -88,9 +84,7 @@ fn flag(wanted: &mut Wanted, args: &mut lexopt::Parser, short: bool, name: &str,
     } else if let Some(long) = find(&SWITCHES) {
         // In `-it`, `t` is no value of `-i`.
         let value = if short { None } else { args.optional_value() };
-        wanted
-            .create
-            .push(value.map_or_else(|| format!("--{long}").into(), |value| joined(long, &value)));
+        wanted.create.push(value.map_or_else(|| format!("--{long}").into(), |value| joined(long, &value)));
     } else {
         let name = if short { format!("-{name}") } else { format!("--{name}") };
         other(wanted, args, &name, verb)?;
@@ -124,10 +118,7 @@ fn policy(text: &OsStr) -> Outcome<Policy> {
         Some("always") => Ok(Policy::Always),
         Some("newer") => Ok(Policy::Newer),
         Some("never") => Ok(Policy::Never),
-        _ => Err(Failure::usage(format!(
-            "--pull is missing, always, newer or never, not {}",
-            text.display()
-        ))),
+        _ => Err(Failure::usage(format!("--pull is missing, always, newer or never, not {}", text.display()))),
     }
 }
 
@@ -163,13 +154,7 @@ mod tests {
         let wanted = wanted("-i --rm=false -eA=B -w /x --pull=never --platform linux/arm64 -q img -i --rm").unwrap();
         assert_eq!(
             wanted.create,
-            [
-                "--interactive",
-                "--rm=false",
-                "--env=A=B",
-                "--workdir=/x",
-                "--platform=linux/arm64"
-            ]
+            ["--interactive", "--rm=false", "--env=A=B", "--workdir=/x", "--platform=linux/arm64"]
         );
         assert_eq!(wanted.fetch, ["--platform=linux/arm64", "--quiet"]);
         assert_eq!((wanted.image.to_str(), wanted.policy), (Some("img"), Policy::Never));
@@ -185,10 +170,7 @@ mod tests {
             ("--cap-add A x", "--cap-add"),
             ("-p 1 x", "-p"),
         ] {
-            assert_eq!(
-                wanted(text).unwrap_err().message,
-                format!("run: {name} is not supported yet")
-            );
+            assert_eq!(wanted(text).unwrap_err().message, format!("run: {name} is not supported yet"));
         }
         for bad in ["--rm", "--pull=sometimes x", "-e"] {
             assert_eq!(wanted(bad).unwrap_err().code, 2, "{bad}");

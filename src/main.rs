@@ -21,22 +21,10 @@ enum Leads {
 }
 
 const VERBS: [(&str, &str, Leads); 12] = [
-    (
-        "run",
-        "run a program in a new container",
-        Leads::Own(run::run, help::RUN),
-    ),
-    (
-        "pull",
-        "bring an image into the store",
-        Leads::Own(pull::run, help::PULL),
-    ),
+    ("run", "run a program in a new container", Leads::Own(run::run, help::RUN)),
+    ("pull", "bring an image into the store", Leads::Own(pull::run, help::PULL)),
     ("images", "list images", Leads::Store),
-    (
-        "create",
-        "make a container without starting it",
-        Leads::Own(run::create, help::CREATE),
-    ),
+    ("create", "make a container without starting it", Leads::Own(run::create, help::CREATE)),
     ("start", "start a container", Leads::Own(run::start, help::START)),
     ("rm", "remove containers", Leads::Mapped),
     ("rmi", "remove references and images", Leads::Mapped),
@@ -66,10 +54,7 @@ fn dispatch(mut args: lexopt::Parser) -> Outcome {
         return program::print(&overview());
     }
     let Some((name, _, leads)) = VERBS.iter().find(|(name, ..)| verb == *name) else {
-        return Err(Failure::usage(format!(
-            "no such verb: {}\nhint: see crate --help",
-            verb.display()
-        )));
+        return Err(Failure::usage(format!("no such verb: {}\nhint: see crate --help", verb.display())));
     };
     let rest: Vec<_> = args.raw_args()?.collect();
     // Before an operand, `--help` is never an argument of somebody else's program.

@@ -37,18 +37,12 @@ impl Failure {
     pub fn system(doing: &str, error: &std::io::Error) -> Self {
         let reason = error.to_string();
         let reason = reason.split(" (os error").next().unwrap_or_default();
-        Self {
-            message: format!("{doing}: {reason}"),
-            code: 1,
-        }
+        Self { message: format!("{doing}: {reason}"), code: 1 }
     }
 
     /// Another program failed, and said why.
     pub fn told(code: u8) -> Self {
-        Self {
-            message: String::new(),
-            code,
-        }
+        Self { message: String::new(), code }
     }
 
     /// The same failure where any of ours is 125, so that it is not taken for the program's.
@@ -115,8 +109,6 @@ pub fn failed(command: &Command, error: &std::io::Error) -> Failure {
 
 /// The exit code as a shell has it: 128+n for signal n.
 pub fn code(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     u8::try_from(code).unwrap_or(1)
 }

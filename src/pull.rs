@@ -24,24 +24,15 @@ pub fn run(mut args: lexopt::Parser) -> Outcome {
         }
     }
     if images.is_empty() {
-        return Err(Failure::usage(
-            "pull wants an image\nhint: see crate pull --help".into(),
-        ));
+        return Err(Failure::usage("pull wants an image\nhint: see crate pull --help".into()));
     }
-    images
-        .iter()
-        .try_for_each(|image| program::print(&pull(&fetch, image)?))
+    images.iter().try_for_each(|image| program::print(&pull(&fetch, image)?))
 }
 
 /// Fetches an image, its layers being unpacked as they land; hands back the digest of its manifest.
 pub fn pull(flags: &[OsString], image: &OsStr) -> Outcome<String> {
     let mut fetch = program::sibling("crate-fetch")?;
-    fetch
-        .arg("--layers")
-        .args(flags)
-        .arg("--")
-        .arg(image)
-        .stdout(Stdio::piped());
+    fetch.arg("--layers").args(flags).arg("--").arg(image).stdout(Stdio::piped());
     let mut fetching = fetch.spawn().map_err(|error| program::failed(&fetch, &error))?;
     let layers = fetching.stdout.take().map_or_else(Stdio::null, Stdio::from);
     let unpacked = unpack(layers);
@@ -66,9 +57,8 @@ fn unpack(layers: Stdio) -> Outcome<String> {
     command.stdin(layers).stdout(Stdio::piped());
     let child = command.spawn().map_err(|error| program::failed(&command, &error))?;
     drop(command);
-    let output = child
-        .wait_with_output()
-        .map_err(|error| Failure::system("reading from crate-store unpack", &error))?;
+    let output =
+        child.wait_with_output().map_err(|error| Failure::system("reading from crate-store unpack", &error))?;
     match program::code(output.status) {
         0 => Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned()),
         code => Err(Failure::told(code)),
@@ -78,25 +68,15 @@ fn unpack(layers: Stdio) -> Outcome<String> {
 /// Unpacks what is here already of an image.
 pub fn unpack_held(image: &OsStr) -> Outcome {
     let mut command: Command = program::mapped(&["crate-store", "unpack", "--"])?;
-    let status = command
-        .arg(image)
-        .stdout(Stdio::null())
-        .status()
-        .map_err(|error| program::failed(&command, &error))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::told(program::code(status)))
-    }
+    let status =
+        command.arg(image).stdout(Stdio::null()).status().map_err(|error| program::failed(&command, &error))?;
+    if status.success() { Ok(()) } else { Err(Failure::told(program::code(status))) }
 }
 
 /// Is the image given by a file or folder that holds it, rather than by a reference?
 pub fn is_source(image: &OsStr) -> bool {
     let image = image.to_string_lossy();
-    image == "-"
-        || ["oci:", "oci-archive:", "docker-archive:"]
-            .iter()
-            .any(|kind| image.starts_with(kind))
+    image == "-" || ["oci:", "oci-archive:", "docker-archive:"].iter().any(|kind| image.starts_with(kind))
 }
 
 #[cfg(test)]
@@ -105,13 +85,7 @@ mod tests {
 
     #[test]
     fn tells_sources_from_references() {
-        for source in [
-            "-",
-            "oci:dir",
-            "oci:/dir:ref",
-            "oci-archive:f.tar",
-            "docker-archive:f.tar",
-        ] {
+        for source in ["-", "oci:dir", "oci:/dir:ref", "oci-archive:f.tar", "docker-archive:f.tar"] {
             assert!(is_source(OsStr::new(source)), "{source}");
         }
         for reference in ["alpine", "localhost:5000/oci:1", "oci", "oci/x:1"] {

@@ -35,9 +35,7 @@ pub fn start(mut args: lexopt::Parser) -> Outcome {
         }
     }
     let Some(container) = container else {
-        return Err(Failure::usage(
-            "start wants a container\nhint: see crate start --help".into(),
-        ));
+        return Err(Failure::usage("start wants a container\nhint: see crate start --help".into()));
     };
     Err(program::exec(program::sibling("crate-sup")?.arg("run").arg(container)).not_run())
 }
@@ -80,12 +78,7 @@ fn bring(wanted: &Wanted, policy: &str) -> Outcome {
 /// `crate-store create`, with what it says.
 fn attempt(wanted: &Wanted) -> Outcome<Output> {
     let mut create = program::sibling("crate-store")?;
-    create
-        .arg("create")
-        .args(&wanted.create)
-        .arg("--")
-        .arg(&wanted.image)
-        .args(&wanted.command);
+    create.arg("create").args(&wanted.create).arg("--").arg(&wanted.image).args(&wanted.command);
     // Standard input is the container's: nothing of it may be read here.
     create.stdin(std::process::Stdio::null());
     create.output().map_err(|error| program::failed(&create, &error))

@@ -121,9 +121,7 @@ fn parse_from(mut parser: Parser) -> Result<Option<Request>> {
 }
 
 fn say(text: &str) -> Result<Option<Request>> {
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .doing(|| "writing standard output".into())?;
+    std::io::stdout().write_all(text.as_bytes()).doing(|| "writing standard output".into())?;
     Ok(None)
 }
 
@@ -133,9 +131,7 @@ fn policy(text: &str) -> Result<Policy> {
         "missing" => Ok(Policy::Missing),
         "newer" => Ok(Policy::Newer),
         "never" => Ok(Policy::Never),
-        _ => Err(Error::Usage(format!(
-            "--pull wants always, missing, newer or never, not {text:?}"
-        ))),
+        _ => Err(Error::Usage(format!("--pull wants always, missing, newer or never, not {text:?}"))),
     }
 }
 
@@ -150,9 +146,7 @@ fn number<T: TryFrom<u64>>(option: &str, text: &str, most: u64) -> Result<T> {
 fn source(value: std::ffi::OsString) -> Result<Source> {
     let bytes = value.as_encoded_bytes();
     if bytes == b"-"
-        || [&b"oci:"[..], b"oci-archive:", b"docker-archive:"]
-            .iter()
-            .any(|prefix| bytes.starts_with(prefix))
+        || [&b"oci:"[..], b"oci-archive:", b"docker-archive:"].iter().any(|prefix| bytes.starts_with(prefix))
     {
         return Ok(Source::Local(value));
     }
@@ -171,15 +165,10 @@ mod tests {
 
     #[test]
     fn reads_options_and_sources() {
-        let request = parsed(&["--layers", "--pull=missing", "docker://alpine", "--jobs", "2", "-q"])
-            .unwrap()
-            .unwrap();
+        let request = parsed(&["--layers", "--pull=missing", "docker://alpine", "--jobs", "2", "-q"]).unwrap().unwrap();
         assert!(request.layers && request.quiet && !request.insecure);
         assert_eq!((request.policy, request.jobs), (Policy::Missing, 2));
-        assert_eq!(
-            request.source,
-            Source::Registry("alpine".parse().unwrap(), "alpine".into())
-        );
+        assert_eq!(request.source, Source::Registry("alpine".parse().unwrap(), "alpine".into()));
         for local in ["-", "oci:dir:x", "oci-archive:f", "docker-archive:f"] {
             assert_eq!(parsed(&[local]).unwrap().unwrap().source, Source::Local(local.into()));
         }

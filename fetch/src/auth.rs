@@ -30,11 +30,7 @@ struct Token {
 impl Auth {
     /// Begins without a token.
     pub fn new(credentials: Option<Credentials>, repository: &str) -> Self {
-        Self {
-            credentials,
-            scope: format!("repository:{repository}:pull"),
-            current: Mutex::new(None),
-        }
+        Self { credentials, scope: format!("repository:{repository}:pull"), current: Mutex::new(None) }
     }
 
     /// The `Authorization` header to send.
@@ -56,14 +52,9 @@ impl Auth {
         if current.is_some() && current.as_deref() != used {
             return Ok(current.clone());
         }
-        let find = |scheme: &str| {
-            challenges
-                .iter()
-                .find(|challenge| challenge.scheme.eq_ignore_ascii_case(scheme))
-        };
+        let find = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case(scheme));
         let new = if let Some(bearer) = find("bearer") {
-            self.token(http, registry, bearer)?
-                .map(|token| format!("Bearer {token}"))
+            self.token(http, registry, bearer)?.map(|token| format!("Bearer {token}"))
         } else if find("basic").is_some() {
             self.credentials.as_ref().map(|credentials| credentials.header.clone())
         } else {
@@ -77,10 +68,7 @@ impl Auth {
     fn token(&self, http: &Http, registry: &Url, challenge: &Challenge) -> Result<Option<String>> {
         let realm = challenge.parameter("realm");
         let mut url = realm_of(registry, realm.unwrap_or_default())?;
-        let scope = challenge
-            .parameter("scope")
-            .filter(|scope| !scope.is_empty())
-            .unwrap_or(&self.scope);
+        let scope = challenge.parameter("scope").filter(|scope| !scope.is_empty()).unwrap_or(&self.scope);
         let mut query = format!("scope={}", encode(scope));
         if let Some(service) = challenge.parameter("service") {
             query = format!("service={}&{query}", encode(service));
@@ -89,28 +77,17 @@ impl Auth {
         url.path.push_str(&query);
         let credentials = self.credentials.as_ref().filter(|_| registry.same_site(&url));
         let authorization = credentials.map(|credentials| credentials.header.as_str());
-        let get = Get {
-            url,
-            accept: "application/json",
-            authorization,
-            from: 0,
-            timeout: http.timeout,
-        };
+        let get = Get { url, accept: "application/json", authorization, from: 0, timeout: http.timeout };
         let mut answer = http.get(&get)?;
         let host = answer.url.authority();
         match answer.status {
             200 => {}
             400 | 401 | 403 | 404 => return Ok(None),
             status => {
-                return Err(Error::Network(format!(
-                    "the token realm {host} answered with status {status}"
-                )));
+                return Err(Error::Network(format!("the token realm {host} answered with status {status}")));
             }
         }
-        let token: Token = json::read(
-            &answer.read_all(TOKEN_LIMIT, http.timeout)?,
-            &format!("the token of {host}"),
-        )?;
+        let token: Token = json::read(&answer.read_all(TOKEN_LIMIT, http.timeout)?, &format!("the token of {host}"))?;
         let token = token.token.or(token.access_token).unwrap_or_default();
         if token.is_empty() || !token.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
             return Err(Error::Refused(format!("the token realm {host} gave no usable token")));
@@ -144,10 +121,7 @@ pub struct Challenge {
 impl Challenge {
     /// The value of a parameter.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
@@ -158,18 +132,14 @@ pub fn challenges(header: &str) -> Vec<Challenge> {
     let mut rest = header;
     loop {
         rest = rest.trim_start_matches([' ', '\t', ',']);
-        let end = rest
-            .find(|c: char| !(c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)))
-            .unwrap_or(rest.len());
+        let end =
+            rest.find(|c: char| !(c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))).unwrap_or(rest.len());
         let (word, after) = rest.split_at(end);
         if word.is_empty() {
             return found;
         }
         let Some(value) = after.trim_start_matches([' ', '\t']).strip_prefix('=') else {
-            found.push(Challenge {
-                scheme: word.to_owned(),
-                parameters: Vec::new(),
-            });
+            found.push(Challenge { scheme: word.to_owned(), parameters: Vec::new() });
             rest = after;
             continue;
         };
@@ -207,10 +177,7 @@ mod tests {
 
     fn challenge(scheme: &str, parameters: &[(&str, &str)]) -> Challenge {
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-        Challenge {
-            scheme: scheme.to_owned(),
-            parameters: parameters.iter().map(owned).collect(),
-        }
+        Challenge { scheme: scheme.to_owned(), parameters: parameters.iter().map(owned).collect() }
     }
 
     #[test]
@@ -233,10 +200,7 @@ mod tests {
             challenge("bearer", &[("realm", "https://x/y"), ("service", "z")]),
         ];
         assert_eq!(challenges(two), expected);
-        assert_eq!(
-            challenges("Negotiate, Basic"),
-            [challenge("Negotiate", &[]), challenge("Basic", &[])]
-        );
+        assert_eq!(challenges("Negotiate, Basic"), [challenge("Negotiate", &[]), challenge("Basic", &[])]);
     }
 
     #[test]
@@ -253,13 +217,7 @@ mod tests {
     fn realms_stay_secure() {
         let registry = Url::parse("https://q.io/").unwrap();
         assert!(realm_of(&registry, "https://auth.q.io/token").is_ok());
-        for bad in [
-            "",
-            "http://auth.q.io/token",
-            "file:///etc/passwd",
-            "https://u:p@q.io/",
-            "https://q.io/\r\n",
-        ] {
+        for bad in ["", "http://auth.q.io/token", "file:///etc/passwd", "https://u:p@q.io/", "https://q.io/\r\n"] {
             assert_eq!(realm_of(&registry, bad).unwrap_err().exit_code(), 6, "{bad}");
         }
     }

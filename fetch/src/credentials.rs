@@ -44,11 +44,7 @@ pub fn find(host: &str, repository: &str) -> Result<Option<Credentials>> {
 }
 
 fn files() -> Vec<PathBuf> {
-    let variable = |name: &str| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(file) = variable("REGISTRY_AUTH_FILE") {
         return vec![file];
     }
@@ -56,14 +52,7 @@ fn files() -> Vec<PathBuf> {
     let config = variable("XDG_CONFIG_HOME").or_else(|| Some(home.as_ref()?.join(".config")));
     let containers = |dir: PathBuf| dir.join("containers/auth.json");
     let docker = home.map(|home| home.join(".docker/config.json"));
-    [
-        variable("XDG_RUNTIME_DIR").map(containers),
-        config.map(containers),
-        docker,
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    [variable("XDG_RUNTIME_DIR").map(containers), config.map(containers), docker].into_iter().flatten().collect()
 }
 
 fn read(path: &Path) -> Result<Option<AuthFile>> {
@@ -85,11 +74,7 @@ fn choose(file: &AuthFile, host: &str, repository: &str) -> Option<String> {
     if host == "docker.io" {
         names.extend(["index.docker.io".to_owned(), "registry-1.docker.io".to_owned()]);
     }
-    let find = |name: &String| {
-        file.auths
-            .iter()
-            .find(|(key, entry)| bare(key) == name && !entry.auth.is_empty())
-    };
+    let find = |name: &String| file.auths.iter().find(|(key, entry)| bare(key) == name && !entry.auth.is_empty());
     let (_, entry) = names.iter().find_map(find)?;
     let base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=_-".contains(&byte);
     let auth = entry.auth.trim();
@@ -98,14 +83,9 @@ fn choose(file: &AuthFile, host: &str, repository: &str) -> Option<String> {
 
 /// A key without the scheme and the API's path that old tools wrote: `https://index.docker.io/v1/`.
 fn bare(key: &str) -> &str {
-    let key = key
-        .strip_prefix("https://")
-        .or_else(|| key.strip_prefix("http://"))
-        .unwrap_or(key);
+    let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let key = key.trim_end_matches('/');
-    key.strip_suffix("/v1")
-        .or_else(|| key.strip_suffix("/v2"))
-        .unwrap_or(key)
+    key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key)
 }
 
 #[cfg(test)]

@@ -40,9 +40,7 @@ impl Document {
         let shape: Shape = json::read(bytes, what)?;
         if shape.schema_version == 1 || shape.fs_layers.is_some() {
             let hint = "hint: push the image again with a tool of this decade";
-            return Err(refuse(format!(
-                "it is a Docker manifest of schema 1, which is not supported\n{hint}"
-            )));
+            return Err(refuse(format!("it is a Docker manifest of schema 1, which is not supported\n{hint}")));
         }
         if shape.schema_version != 2 {
             return Err(refuse(format!("its schemaVersion is {}, not 2", shape.schema_version)));
@@ -51,18 +49,11 @@ impl Document {
         if is_index == (shape.config.is_some() || shape.layers.is_some()) {
             return Err(refuse("it is not clearly an index or a manifest".into()));
         }
-        let known = if is_index {
-            [media::INDEX, media::DOCKER_LIST]
-        } else {
-            [media::MANIFEST, media::DOCKER_MANIFEST]
-        };
+        let known =
+            if is_index { [media::INDEX, media::DOCKER_LIST] } else { [media::MANIFEST, media::DOCKER_MANIFEST] };
         let mut own = None;
-        for stated in declared
-            .iter()
-            .copied()
-            .chain([shape.media_type.as_deref()])
-            .flatten()
-            .filter(|text| is_specific(text))
+        for stated in
+            declared.iter().copied().chain([shape.media_type.as_deref()]).flatten().filter(|text| is_specific(text))
         {
             let found = known.into_iter().find(|known| *known == stated);
             let found = found.ok_or_else(|| {
@@ -72,10 +63,7 @@ impl Document {
                 ))
             })?;
             if own.is_some_and(|own| own != found) {
-                return Err(refuse(format!(
-                    "it is called both {own:?} and {found:?}",
-                    own = own.unwrap_or_default()
-                )));
+                return Err(refuse(format!("it is called both {own:?} and {found:?}", own = own.unwrap_or_default())));
             }
             own = Some(found);
         }
@@ -85,9 +73,7 @@ impl Document {
         let manifest: Manifest = json::read(bytes, what)?;
         let config = manifest.config.media_type.as_str();
         if config != media::CONFIG && config != media::DOCKER_CONFIG {
-            return Err(refuse(format!(
-                "it is not a container image: its config is of type {config:?}"
-            )));
+            return Err(refuse(format!("it is not a container image: its config is of type {config:?}")));
         }
         Ok(Self::Manifest(manifest, own.unwrap_or(media::MANIFEST)))
     }
@@ -95,10 +81,7 @@ impl Document {
 
 /// Does this media type say more than that there are bytes, text or JSON? Simple servers know no better.
 fn is_specific(media_type: &str) -> bool {
-    !matches!(
-        media_type,
-        "" | "application/json" | "application/octet-stream" | "text/plain" | "text/json"
-    )
+    !matches!(media_type, "" | "application/json" | "application/octet-stream" | "text/plain" | "text/json")
 }
 
 #[cfg(test)]
@@ -108,10 +91,7 @@ mod tests {
     const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     fn manifest(extra: &str) -> String {
-        let config = format!(
-            r#"{{"mediaType":"{}","digest":"sha256:{HEX}","size":2}}"#,
-            media::CONFIG
-        );
+        let config = format!(r#"{{"mediaType":"{}","digest":"sha256:{HEX}","size":2}}"#, media::CONFIG);
         format!(r#"{{"schemaVersion":2,{extra}"config":{config},"layers":[]}}"#)
     }
 
@@ -123,18 +103,12 @@ mod tests {
     fn reads_what_agrees() {
         for declared in [None, Some(media::MANIFEST), Some("application/json")] {
             assert!(
-                matches!(
-                    read(&manifest(""), declared),
-                    Ok(Document::Manifest(_, media::MANIFEST))
-                ),
+                matches!(read(&manifest(""), declared), Ok(Document::Manifest(_, media::MANIFEST))),
                 "{declared:?}"
             );
         }
         let docker = manifest(&format!(r#""mediaType":"{}","#, media::DOCKER_MANIFEST));
-        assert!(matches!(
-            read(&docker, None),
-            Ok(Document::Manifest(_, media::DOCKER_MANIFEST))
-        ));
+        assert!(matches!(read(&docker, None), Ok(Document::Manifest(_, media::DOCKER_MANIFEST))));
         let index = r#"{"schemaVersion":2,"manifests":[],"annotations":{"a":"b"}}"#;
         assert!(matches!(read(index, Some(media::DOCKER_LIST)), Ok(Document::Index(_))));
     }

@@ -76,9 +76,7 @@ impl Http {
         for left in (0..TRIES).rev() {
             let (error, asked) = match self.follow(get) {
                 Ok(answer) if matches!(answer.status, 429 | 500 | 502 | 503 | 504) => {
-                    let asked = answer
-                        .header("retry-after")
-                        .and_then(|text| retry_after(text, SystemTime::now()));
+                    let asked = answer.header("retry-after").and_then(|text| retry_after(text, SystemTime::now()));
                     (answer.unavailable(asked), asked)
                 }
                 Ok(answer) => return Ok(answer),
@@ -90,8 +88,7 @@ impl Http {
             }
             let wait = asked.map_or(pause, Duration::from_secs);
             if wait >= Duration::from_secs(2) {
-                self.progress
-                    .say(&format!("{error}; trying again in {} s", wait.as_secs()));
+                self.progress.say(&format!("{error}; trying again in {} s", wait.as_secs()));
             }
             sleep(wait);
             pause *= 2;
@@ -123,10 +120,7 @@ impl Http {
         if url.secure || self.insecure || url.is_loopback() {
             return Ok(());
         }
-        Err(Error::Refused(format!(
-            "{} would be asked in plain http\nhint: --insecure allows it",
-            url.authority()
-        )))
+        Err(Error::Refused(format!("{} would be asked in plain http\nhint: --insecure allows it", url.authority())))
     }
 }
 
@@ -136,10 +130,7 @@ fn redirect(from: &Url, location: Option<&str>) -> Result<Url> {
     let location = location.ok_or_else(|| Error::Refused(format!("{host} redirects to nowhere")))?;
     let next = from.join(location.trim())?;
     if from.secure && !next.secure {
-        return Err(Error::Refused(format!(
-            "{host} redirects from https to plain http at {}",
-            next.authority()
-        )));
+        return Err(Error::Refused(format!("{host} redirects from https to plain http at {}", next.authority())));
     }
     Ok(next)
 }
@@ -167,20 +158,13 @@ fn send(get: &Get) -> std::result::Result<Answer, Failure> {
         let error = Error::Network(format!("{} gave no HTTP answer", get.url.authority()));
         return Err(Failure { error, again: true });
     }
-    Ok(Answer {
-        status,
-        url: get.url.clone(),
-        response,
-    })
+    Ok(Answer { status, url: get.url.clone(), response })
 }
 
 /// Puts minreq's error in words that name the host, and tells whether trying again may help.
 fn explain(error: minreq::Error, get: &Get) -> Failure {
     let host = get.url.authority();
-    let network = |text: String, again| Failure {
-        error: Error::Network(text),
-        again,
-    };
+    let network = |text: String, again| Failure { error: Error::Network(text), again };
     match error {
         minreq::Error::IoError(error) => explain_io(&error, &host, get.timeout),
         minreq::Error::AddressNotFound => network(format!("cannot find the host {host}"), false),
@@ -195,10 +179,7 @@ fn explain(error: minreq::Error, get: &Get) -> Failure {
 fn explain_io(error: &io::Error, host: &str, timeout: u64) -> Failure {
     let text = error.to_string();
     let reason = text.split(" (os error").next().unwrap_or_default();
-    let network = |text: String, again| Failure {
-        error: Error::Network(text),
-        again,
-    };
+    let network = |text: String, again| Failure { error: Error::Network(text), again };
     match error.kind() {
         ErrorKind::TimedOut => network(format!("{host} did not answer within {timeout} s"), true),
         ErrorKind::ConnectionRefused | ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => {
@@ -206,10 +187,7 @@ fn explain_io(error: &io::Error, host: &str, timeout: u64) -> Failure {
         }
         ErrorKind::InvalidData if reason.starts_with("invalid peer certificate") => {
             let hint = "hint: --cacert FILE or SSL_CERT_FILE names further certificates to trust";
-            Error::Refused(format!(
-                "the certificate of {host} is not to be trusted: {reason}\n{hint}"
-            ))
-            .into()
+            Error::Refused(format!("the certificate of {host} is not to be trusted: {reason}\n{hint}")).into()
         }
         ErrorKind::InvalidData => {
             let hint = "hint: if it speaks plain http, --insecure allows that";
@@ -231,28 +209,20 @@ impl Answer {
 
     /// All headers of this name.
     pub fn headers<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
-        let named = self
-            .response
-            .headers
-            .iter()
-            .filter(move |(key, _)| key.trim().eq_ignore_ascii_case(name));
+        let named = self.response.headers.iter().filter(move |(key, _)| key.trim().eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.trim())
     }
 
     /// How long the body says it is, where it says so.
     pub fn length(&self) -> Option<u64> {
         let chunked = self.header("transfer-encoding").is_some();
-        self.header("content-length")
-            .filter(|_| !chunked)
-            .and_then(|text| text.parse().ok())
+        self.header("content-length").filter(|_| !chunked).and_then(|text| text.parse().ok())
     }
 
     /// Reads some of the body; 0 is its end, which may have come too early.
     pub fn read(&mut self, buffer: &mut [u8], timeout: u64) -> Result<usize> {
         let host = self.url.authority();
-        self.response
-            .read(buffer)
-            .map_err(|error| explain_io(&error, &host, timeout).error)
+        self.response.read(buffer).map_err(|error| explain_io(&error, &host, timeout).error)
     }
 
     /// Reads the whole body, of at most `limit` bytes.
@@ -263,14 +233,10 @@ impl Answer {
         read.map_err(|error| explain_io(&error, &host, timeout).error)?;
         let length = bytes.len() as u64;
         if length > limit {
-            return Err(Error::Refused(format!(
-                "{host} answers with more than the {limit} bytes allowed here"
-            )));
+            return Err(Error::Refused(format!("{host} answers with more than the {limit} bytes allowed here")));
         }
         if self.length().is_some_and(|promised| promised != length) {
-            return Err(Error::Network(format!(
-                "the connection to {host} was lost after {length} bytes"
-            )));
+            return Err(Error::Network(format!("the connection to {host} was lost after {length} bytes")));
         }
         Ok(bytes)
     }
@@ -294,9 +260,7 @@ fn retry_after(text: &str, now: SystemTime) -> Option<u64> {
     let &[day, month, year, time, "GMT"] = words.as_slice() else {
         return None;
     };
-    let months = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let month = months.iter().position(|name| *name == month)?;
     let (day, year): (u64, u64) = (day.parse().ok()?, year.parse().ok()?);
     let clock: Vec<u64> = time.split(':').map_while(|part| part.parse().ok()).collect();
@@ -335,17 +299,10 @@ mod tests {
     fn redirects_stay_secure() {
         let from = Url::parse("https://q.io/a").unwrap();
         assert_eq!(redirect(&from, Some("/b")).unwrap().to_string(), "https://q.io/b");
-        assert_eq!(
-            redirect(&from, Some(" https://r.io/b ")).unwrap().to_string(),
-            "https://r.io/b"
-        );
-        for bad in [
-            None,
-            Some("http://q.io/b"),
-            Some("ftp://q.io/"),
-            Some("https://q.io/\r\nX: y"),
-            Some("https://u@q.io/"),
-        ] {
+        assert_eq!(redirect(&from, Some(" https://r.io/b ")).unwrap().to_string(), "https://r.io/b");
+        for bad in
+            [None, Some("http://q.io/b"), Some("ftp://q.io/"), Some("https://q.io/\r\nX: y"), Some("https://u@q.io/")]
+        {
             assert_eq!(redirect(&from, bad).unwrap_err().exit_code(), 6, "{bad:?}");
         }
         let plain = Url::parse("http://localhost/a").unwrap();
@@ -355,11 +312,7 @@ mod tests {
     #[test]
     fn plain_http_stays_here() {
         let progress = Arc::new(Progress::new(true));
-        let http = |insecure| Http {
-            timeout: 1,
-            insecure,
-            progress: progress.clone(),
-        };
+        let http = |insecure| Http { timeout: 1, insecure, progress: progress.clone() };
         let remote = Url::parse("http://q.io/").unwrap();
         assert_eq!(http(false).check(&remote).unwrap_err().exit_code(), 6);
         assert!(http(true).check(&remote).is_ok());

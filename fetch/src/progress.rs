@@ -40,20 +40,9 @@ impl Progress {
     pub fn new(quiet: bool) -> Self {
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         let terminal = std::io::stderr().is_terminal() && variable("TERM") != "dumb";
-        let width = variable("COLUMNS")
-            .parse()
-            .ok()
-            .filter(|width| (20..=1000).contains(width))
-            .unwrap_or(80);
-        let bars = terminal.then(|| Style {
-            width,
-            colour: variable("NO_COLOR").is_empty(),
-        });
-        Self {
-            quiet,
-            bars,
-            state: Mutex::default(),
-        }
+        let width = variable("COLUMNS").parse().ok().filter(|width| (20..=1000).contains(width)).unwrap_or(80);
+        let bars = terminal.then(|| Style { width, colour: variable("NO_COLOR").is_empty() });
+        Self { quiet, bars, state: Mutex::default() }
     }
 
     /// Says one line, above the bars.
@@ -66,11 +55,7 @@ impl Progress {
     /// A blob of `total` bytes, `done` of which are here, begins to arrive.
     pub fn begin(&self, label: &str, done: u64, total: u64) {
         let mut state = self.lock();
-        state.bars.push(Bar {
-            label: label.to_owned(),
-            done,
-            total,
-        });
+        state.bars.push(Bar { label: label.to_owned(), done, total });
         state.last = None;
         self.redraw(&mut state);
     }
@@ -134,16 +119,8 @@ impl Bar {
             return format!("{short}\n");
         }
         let full = space * percent / 100;
-        let (begin, end) = if style.colour {
-            ("\x1b[32m", "\x1b[0m")
-        } else {
-            ("", "")
-        };
-        format!(
-            "{text} [{begin}{}{end}{}]\n",
-            "=".repeat(full),
-            " ".repeat(space - full)
-        )
+        let (begin, end) = if style.colour { ("\x1b[32m", "\x1b[0m") } else { ("", "") };
+        format!("{text} [{begin}{}{end}{}]\n", "=".repeat(full), " ".repeat(space - full))
     }
 }
 
@@ -153,11 +130,7 @@ fn bytes(count: u64) -> String {
     for name in ["B", "kB", "MB", "GB"] {
         if count < unit.saturating_mul(1000) || name == "GB" {
             let tenths = u128::from(count) * 10 / u128::from(unit);
-            return if unit == 1 {
-                format!("{count} B")
-            } else {
-                format!("{}.{} {name}", tenths / 10, tenths % 10)
-            };
+            return if unit == 1 { format!("{count} B") } else { format!("{}.{} {name}", tenths / 10, tenths % 10) };
         }
         unit = unit.saturating_mul(1000);
     }
@@ -170,33 +143,22 @@ mod tests {
 
     #[test]
     fn bars_fit_the_width() {
-        let bar = |done, total| Bar {
-            label: "layer 0123456789ab".into(),
-            done,
-            total,
-        };
+        let bar = |done, total| Bar { label: "layer 0123456789ab".into(), done, total };
         for (width, colour) in [(80, false), (40, false), (20, false)] {
             let style = Style { width, colour };
             for (done, total) in [(0, 0), (0, 10), (5, 10), (10, 10), (20, 10), (u64::MAX, u64::MAX)] {
                 assert!(bar(done, total).line(&style).trim_end().len() < width);
             }
         }
-        let line = bar(5, 10).line(&Style {
-            width: 60,
-            colour: false,
-        });
+        let line = bar(5, 10).line(&Style { width: 60, colour: false });
         assert!(line.contains(" 50% ["));
     }
 
     #[test]
     fn sizes_are_short() {
-        for (count, text) in [
-            (0, "0 B"),
-            (999, "999 B"),
-            (1000, "1.0 kB"),
-            (48_200_000, "48.2 MB"),
-            (5_000_000_000, "5.0 GB"),
-        ] {
+        for (count, text) in
+            [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (48_200_000, "48.2 MB"), (5_000_000_000, "5.0 GB")]
+        {
             assert_eq!(bytes(count), text);
         }
         assert!(bytes(u64::MAX).ends_with(" GB"));

@@ -43,10 +43,7 @@ pub fn run(request: &Request) -> Result<()> {
             Err(error @ (Error::Network(_) | Error::NotFound(_))) if policy == Policy::Newer => {
                 let Some(image) = held else { return Err(error) };
                 if !request.quiet {
-                    eprintln!(
-                        "crate-fetch: {error}\nhint: what is held serves: {}",
-                        image.descriptor.digest
-                    );
+                    eprintln!("crate-fetch: {error}\nhint: what is held serves: {}", image.descriptor.digest);
                 }
                 return show(request, &image);
             }
@@ -59,20 +56,11 @@ pub fn run(request: &Request) -> Result<()> {
 /// Brings an image from its registry; the layers are printed as they land.
 fn pull(request: &Request, reference: &Reference, name: &str, store: &Arc<Store>) -> Result<Digest> {
     let progress = Arc::new(Progress::new(request.quiet));
-    let http = Http {
-        timeout: request.timeout,
-        insecure: request.insecure,
-        progress: progress.clone(),
-    };
+    let http = Http { timeout: request.timeout, insecure: request.insecure, progress: progress.clone() };
     let registry = Registry::open(http, reference)?;
     let host = Platform::host();
     let chosen = resolve(&registry, reference, request.platform.as_ref().unwrap_or(&host), store)?;
-    let fetch = Arc::new(Fetch {
-        registry,
-        progress,
-        store: store.clone(),
-        layers: chosen.manifest.layers.clone(),
-    });
+    let fetch = Arc::new(Fetch { registry, progress, store: store.clone(), layers: chosen.manifest.layers.clone() });
     let landed = fetch.start(request.jobs)?;
     let config = fetch.config(&chosen.manifest)?;
     check(&chosen, &config, request.platform.as_ref().unwrap_or(&host), reference)?;
@@ -103,22 +91,13 @@ fn resolve(registry: &Registry, reference: &Reference, platform: &Platform, stor
     let by_digest = reference.digest.as_ref().map(Digest::to_string);
     let name = by_digest.or_else(|| reference.tag.clone()).unwrap_or_default();
     let received = registry.manifest(&name)?;
-    let mut document = Document::read(
-        &received.bytes,
-        &[received.media_type.as_deref()],
-        &format!("manifest {name}"),
-    )?;
+    let mut document = Document::read(&received.bytes, &[received.media_type.as_deref()], &format!("manifest {name}"))?;
     let mut bytes = received.bytes;
     let mut given = None;
     for _ in 0..=INDEX_DEPTH {
         let index = match document {
             Document::Manifest(manifest, media_type) => {
-                return Ok(Chosen {
-                    bytes,
-                    media_type,
-                    manifest,
-                    platform: given,
-                });
+                return Ok(Chosen { bytes, media_type, manifest, platform: given });
             }
             Document::Index(index) => index,
         };
@@ -126,9 +105,7 @@ fn resolve(registry: &Registry, reference: &Reference, platform: &Platform, stor
         (document, bytes) = entry_of(registry, entry, store)?;
         given = entry.platform.clone().or(given);
     }
-    Err(Error::Refused(format!(
-        "{reference}: its indexes are nested more than {INDEX_DEPTH} deep"
-    )))
+    Err(Error::Refused(format!("{reference}: its indexes are nested more than {INDEX_DEPTH} deep")))
 }
 
 /// Reads the manifest or index of an index's entry, from the store if it is there.
@@ -143,40 +120,25 @@ fn entry_of(registry: &Registry, entry: &Descriptor, store: &Store) -> Result<(D
     let received = registry.manifest(entry.digest.as_str())?;
     if received.bytes.len() as u64 != entry.size {
         let length = received.bytes.len();
-        return Err(Error::Refused(format!(
-            "{what} is of {length} bytes, not the {} of its descriptor",
-            entry.size
-        )));
+        return Err(Error::Refused(format!("{what} is of {length} bytes, not the {} of its descriptor", entry.size)));
     }
-    Ok((
-        Document::read(&received.bytes, &[stated, received.media_type.as_deref()], &what)?,
-        received.bytes,
-    ))
+    Ok((Document::read(&received.bytes, &[stated, received.media_type.as_deref()], &what)?, received.bytes))
 }
 
 fn unsuited(index: &Index, reference: &Reference, platform: &Platform) -> Error {
-    let mut has: Vec<String> = index
-        .manifests
-        .iter()
-        .filter_map(|entry| entry.platform.as_ref())
-        .map(Platform::to_string)
-        .collect();
+    let mut has: Vec<String> =
+        index.manifests.iter().filter_map(|entry| entry.platform.as_ref()).map(Platform::to_string).collect();
     has.retain(|platform| !platform.starts_with("unknown/"));
     has.dedup();
     has.truncate(20);
-    Error::NotFound(format!(
-        "no such image: {reference} has nothing for {platform}\nhint: it has {}",
-        has.join(", ")
-    ))
+    Error::NotFound(format!("no such image: {reference} has nothing for {platform}\nhint: it has {}", has.join(", ")))
 }
 
 /// Does the config agree with the manifest and with what was asked for?
 fn check(chosen: &Chosen, config: &ImageConfig, platform: &Platform, reference: &Reference) -> Result<()> {
     let (layers, diff_ids) = (chosen.manifest.layers.len(), config.rootfs.diff_ids.len());
     if layers != diff_ids {
-        return Err(Error::Refused(format!(
-            "{reference} has {layers} layers and {diff_ids} diffids"
-        )));
+        return Err(Error::Refused(format!("{reference} has {layers} layers and {diff_ids} diffids")));
     }
     let own = config.platform();
     // An index has said what it is for; and an old config may say nothing.
@@ -250,8 +212,7 @@ impl Fetch {
             };
             let resumed = ingest.offset() > 0;
             self.progress.begin(&label, ingest.offset(), descriptor.size);
-            self.registry
-                .blob(&mut ingest, &|done| self.progress.advance(&label, done))?;
+            self.registry.blob(&mut ingest, &|done| self.progress.advance(&label, done))?;
             match ingest.finish() {
                 // What an earlier run left may have been damaged since: once more from the beginning.
                 Err(Error::Refused(_)) if resumed => {
@@ -273,15 +234,8 @@ fn held(store: &Store, name: &str, typed: &str, platform: Option<&Platform>) -> 
     let platform = platform.unwrap_or(&host);
     let image = store.find_image(typed, platform).ok()?;
     // Only by its name: `typed` could also be the first digits of some digest.
-    let named = image
-        .reference
-        .as_deref()
-        .is_some_and(|reference| reference == name || reference == typed);
-    let own = image
-        .descriptor
-        .platform
-        .clone()
-        .unwrap_or_else(|| image.config.platform());
+    let named = image.reference.as_deref().is_some_and(|reference| reference == name || reference == typed);
+    let own = image.descriptor.platform.clone().unwrap_or_else(|| image.config.platform());
     let suits = own.architecture.is_empty() || platform.rank(&own).is_some();
     let complete = image.manifest.layers.iter().all(|layer| store.has_blob(layer));
     (named && suits && complete).then_some(image)
@@ -303,9 +257,7 @@ fn print_layer(layer: &Descriptor, diff_id: &Digest) -> Result<()> {
 
 fn print(line: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}")
-        .and_then(|()| out.flush())
-        .doing(|| "writing standard output".into())
+    writeln!(out, "{line}").and_then(|()| out.flush()).doing(|| "writing standard output".into())
 }
 
 /// Hands a layout or archive to `crate-store load`, which has the same standard output.
@@ -327,10 +279,7 @@ fn load(request: &Request, source: &OsStr) -> Result<()> {
         command.arg("--platform").arg(platform.to_string());
     }
     let error = command.arg(source).exec();
-    Err(Error::Io {
-        doing: format!("starting {}", path.display()),
-        source: error,
-    })
+    Err(Error::Io { doing: format!("starting {}", path.display()), source: error })
 }
 
 /// Starts this program again with `file` among the trusted certificates: TLS takes them from the environment only,
@@ -346,8 +295,5 @@ fn trust(file: &Path) -> Result<()> {
     if set("SSL_CERT_DIR").is_none() && Path::new("/etc/ssl/certs").is_dir() {
         command.env("SSL_CERT_DIR", "/etc/ssl/certs");
     }
-    Err(Error::Io {
-        doing: "starting again".into(),
-        source: command.exec(),
-    })
+    Err(Error::Io { doing: "starting again".into(), source: command.exec() })
 }

@@ -43,22 +43,10 @@ pub struct Received {
 impl Registry {
     /// Prepares to pull what `reference` names.
     pub fn open(http: Http, reference: &Reference) -> Result<Self> {
-        let host = if reference.host == "docker.io" {
-            DOCKER_HOST
-        } else {
-            &reference.host
-        };
+        let host = if reference.host == "docker.io" { DOCKER_HOST } else { &reference.host };
         let base = base(&http, host)?;
-        let auth = Auth::new(
-            credentials::find(&reference.host, &reference.repository)?,
-            &reference.repository,
-        );
-        Ok(Self {
-            http,
-            base,
-            reference: reference.clone(),
-            auth,
-        })
+        let auth = Auth::new(credentials::find(&reference.host, &reference.repository)?, &reference.repository);
+        Ok(Self { http, base, reference: reference.clone(), auth })
     }
 
     /// Gets the index or manifest of a tag or digest.
@@ -69,10 +57,7 @@ impl Registry {
         }
         let media_type = answer.header("content-type").and_then(|text| text.split(';').next());
         let media_type = media_type.map(|text| text.trim().to_ascii_lowercase());
-        let stated = answer
-            .header("docker-content-digest")
-            .map(str::parse::<Digest>)
-            .transpose()?;
+        let stated = answer.header("docker-content-digest").map(str::parse::<Digest>).transpose()?;
         let bytes = answer.read_all(MANIFEST_LIMIT, self.http.timeout)?;
         for expected in stated.into_iter().chain(name.parse()) {
             let mut hasher = expected.hasher();
@@ -137,9 +122,7 @@ impl Registry {
                 Some((first, total)) if first == from && total == size => 0,
                 Some((first, total)) if first == from => return Err(refuse(&total.to_string())),
                 _ => {
-                    return Err(Error::Refused(format!(
-                        "{host} answers with another range of blob {digest}"
-                    )));
+                    return Err(Error::Refused(format!("{host} answers with another range of blob {digest}")));
                 }
             },
             416 => return Err(refuse("fewer")),
@@ -175,13 +158,7 @@ impl Registry {
         let url = self.base.with_path(format!("/v2/{}/{path}", self.reference.repository));
         let mut used = self.auth.header();
         for last in [false, false, true] {
-            let get = Get {
-                url: url.clone(),
-                accept,
-                authorization: used.as_deref(),
-                from,
-                timeout,
-            };
+            let get = Get { url: url.clone(), accept, authorization: used.as_deref(), from, timeout };
             let answer = self.http.get(&get)?;
             if answer.status != 401 || last || !answer.url.same_origin(&self.base) {
                 return Ok(answer);
@@ -192,10 +169,7 @@ impl Registry {
                 None => return Ok(answer),
             }
         }
-        Err(Error::Network(format!(
-            "{} asks for a token again and again",
-            self.base.authority()
-        )))
+        Err(Error::Network(format!("{} asks for a token again and again", self.base.authority())))
     }
 
     /// The error that an answer other than the wanted one is; `what` was asked for.
@@ -208,10 +182,7 @@ impl Registry {
             401 | 403 => {
                 let hint = match &self.auth.credentials {
                     Some(credentials) => format!("the credentials of {} do not suffice", credentials.file.display()),
-                    None => format!(
-                        "no credentials for {} were found in the usual files",
-                        self.reference.host
-                    ),
+                    None => format!("no credentials for {} were found in the usual files", self.reference.host),
                 };
                 let what = format!("no such image, or no right to read it: {what}");
                 Error::NotFound(format!("{what}: {host} answered {status}{said}\nhint: {hint}"))
@@ -226,9 +197,7 @@ impl Registry {
 fn base(http: &Http, host: &str) -> Result<Url> {
     if host.starts_with('[') {
         let hint = "hint: give it a name in /etc/hosts";
-        return Err(Error::Failed(format!(
-            "{host}: a registry cannot be reached by an IPv6 address alone\n{hint}"
-        )));
+        return Err(Error::Failed(format!("{host}: a registry cannot be reached by an IPv6 address alone\n{hint}")));
     }
     let (plain, secure) = (Url::of_host(false, host)?, Url::of_host(true, host)?);
     let plain_first = plain.is_loopback();
@@ -242,13 +211,7 @@ fn base(http: &Http, host: &str) -> Result<Url> {
     for base in order {
         let timeout = http.timeout.min(10);
         let url = base.with_path("/v2/".into());
-        let get = Get {
-            url,
-            accept: "*/*",
-            authorization: None,
-            from: 0,
-            timeout,
-        };
+        let get = Get { url, accept: "*/*", authorization: None, from: 0, timeout };
         match http.follow(&get) {
             // A TLS server of the usual libraries answers plain http with 400.
             Ok(answer) if answer.status != 400 => return Ok(base),
@@ -294,15 +257,7 @@ mod tests {
     #[test]
     fn reads_content_ranges() {
         assert_eq!(content_range("bytes 5-9/10"), Some((5, 10)));
-        for bad in [
-            "",
-            "bytes */10",
-            "bytes 5-9/*",
-            "bytes 5-10/10",
-            "bytes 9-5/10",
-            "bytes -5-9/10",
-            "items 5-9/10",
-        ] {
+        for bad in ["", "bytes */10", "bytes 5-9/*", "bytes 5-10/10", "bytes 9-5/10", "bytes -5-9/10", "items 5-9/10"] {
             assert_eq!(content_range(bad), None, "{bad}");
         }
     }

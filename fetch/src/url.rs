@@ -38,11 +38,7 @@ impl Url {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         let path = path.split('#').next().unwrap_or_default();
-        let path = if path.starts_with('/') {
-            path.to_owned()
-        } else {
-            format!("/{path}")
-        };
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         if authority.starts_with('[') {
             return Err(refuse("IPv6 addresses are not supported: use a host name"));
         }
@@ -56,22 +52,13 @@ impl Url {
         }
         let port = match port {
             None => None,
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(
-                digits
-                    .parse()
-                    .ok()
-                    .filter(|port| *port != 0)
-                    .ok_or_else(|| refuse("its port is out of range"))?,
-            ),
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(digits.parse().ok().filter(|port| *port != 0).ok_or_else(|| refuse("its port is out of range"))?)
+            }
             Some(_) => return Err(refuse("its port is not a number")),
         };
         let port = port.filter(|port: &u16| *port != if secure { 443 } else { 80 });
-        Ok(Self {
-            secure,
-            host: host.to_ascii_lowercase(),
-            port,
-            path,
-        })
+        Ok(Self { secure, host: host.to_ascii_lowercase(), port, path })
     }
 
     /// The same place, another path.
@@ -126,13 +113,7 @@ impl Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}://{}{}",
-            if self.secure { "https" } else { "http" },
-            self.authority(),
-            self.path
-        )
+        write!(f, "{}://{}{}", if self.secure { "https" } else { "http" }, self.authority(), self.path)
     }
 }
 

@@ -51,15 +51,13 @@ const NAMES: [&str; 41] = [
 /// The mask of `CAP_CHOWN,CAP_KILL,…`.
 pub fn mask(list: &CStr) -> Result<u64> {
     let text = list.to_str().unwrap_or("?");
-    text.split(',')
-        .filter(|name| !name.is_empty())
-        .try_fold(0, |mask, name| {
-            let short = name.strip_prefix("CAP_").unwrap_or(name);
-            match NAMES.iter().position(|known| *known == short) {
-                Some(number) => Ok(mask | 1 << number),
-                None => Err(Error::new(&["no such capability: ", name])),
-            }
-        })
+    text.split(',').filter(|name| !name.is_empty()).try_fold(0, |mask, name| {
+        let short = name.strip_prefix("CAP_").unwrap_or(name);
+        match NAMES.iter().position(|known| *known == short) {
+            Some(number) => Ok(mask | 1 << number),
+            None => Err(Error::new(&["no such capability: ", name])),
+        }
+    })
 }
 
 #[cfg(test)]

@@ -19,10 +19,7 @@ pub type Result<T> = core::result::Result<T, Error>;
 impl Error {
     /// crate's own failure, exit code 125.
     pub fn new(parts: &[&str]) -> Self {
-        Self {
-            code: 125,
-            text: parts.concat(),
-        }
+        Self { code: 125, text: parts.concat() }
     }
 }
 

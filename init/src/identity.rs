@@ -23,9 +23,7 @@ pub struct Identity {
 /// A number needs no entry; an entry gives the group, the home directory, and through its name the supplementary
 /// groups, which a group that is asked for leaves out.
 pub fn resolve(spec: &str, passwd: &[u8], group: &[u8]) -> Result<Identity> {
-    let (user, wanted) = spec
-        .split_once(':')
-        .map_or((spec, None), |(user, group)| (user, Some(group)));
+    let (user, wanted) = spec.split_once(':').map_or((spec, None), |(user, group)| (user, Some(group)));
     let user = if user.is_empty() { "0" } else { user };
     let number = user.parse::<u32>().ok();
     let entry = lines(passwd).find(|fields| {
@@ -33,10 +31,7 @@ pub fn resolve(spec: &str, passwd: &[u8], group: &[u8]) -> Result<Identity> {
     });
     let missing = || Error::new(&["the image has no user ", user]);
     let field = |place: usize| entry.as_ref().and_then(|fields| fields.get(place).copied());
-    let uid = field(2)
-        .and_then(|text| text.parse().ok())
-        .or(number)
-        .ok_or_else(missing)?;
+    let uid = field(2).and_then(|text| text.parse().ok()).or(number).ok_or_else(missing)?;
     let home = field(5).filter(|home| home.starts_with('/')).map(String::from);
     let (gid, mut groups) = if let Some(name) = wanted.filter(|name| !name.is_empty()) {
         (group_id(name, group)?, Vec::new())
@@ -52,24 +47,17 @@ pub fn resolve(spec: &str, passwd: &[u8], group: &[u8]) -> Result<Identity> {
 
 fn group_id(name: &str, group: &[u8]) -> Result<u32> {
     let entry = lines(group).find(|fields| fields.len() >= 3 && fields[0] == name);
-    let found = entry
-        .and_then(|fields| fields[2].parse().ok())
-        .or_else(|| name.parse().ok());
+    let found = entry.and_then(|fields| fields[2].parse().ok()).or_else(|| name.parse().ok());
     found.ok_or_else(|| Error::new(&["the image has no group ", name]))
 }
 
 fn memberships(name: &str, group: &[u8]) -> Vec<u32> {
     let member = |fields: &Vec<&str>| fields.len() >= 4 && fields[3].split(',').any(|member| member == name);
-    lines(group)
-        .filter(member)
-        .filter_map(|fields| fields[2].parse().ok())
-        .collect()
+    lines(group).filter(member).filter_map(|fields| fields[2].parse().ok()).collect()
 }
 
 fn lines(text: &[u8]) -> impl Iterator<Item = Vec<&str>> {
-    let text = text
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| core::str::from_utf8(line).ok());
+    let text = text.split(|byte| *byte == b'\n').filter_map(|line| core::str::from_utf8(line).ok());
     text.map(|line| line.trim_end().split(':').collect())
 }
 

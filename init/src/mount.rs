@@ -24,15 +24,7 @@ pub fn overlay(lower: &[&CStr], upper: &CStr, work: &CStr, target: &CStr, more: 
     let (upper, work, place) = (open(upper)?, open(work)?, open(target)?);
     let name = |fd: &Fd| fd.raw().to_string();
     let list = lower.iter().map(name).collect::<Vec<String>>().join(":");
-    let mut text = [
-        "userxattr,lowerdir=",
-        &list,
-        ",upperdir=",
-        &name(&upper),
-        ",workdir=",
-        &name(&work),
-    ]
-    .concat();
+    let mut text = ["userxattr,lowerdir=", &list, ",upperdir=", &name(&upper), ",workdir=", &name(&work)].concat();
     if !more.is_empty() {
         text.push(',');
         text.push_str(&more.to_string_lossy());
@@ -40,13 +32,8 @@ pub fn overlay(lower: &[&CStr], upper: &CStr, work: &CStr, target: &CStr, more: 
     let text = CString::new(text).unwrap_or_default();
     let place = CString::new(name(&place)).unwrap_or_default();
     sys::chdir(c"/proc/self/fd").doing("entering ", c"/proc/self/fd")?;
-    let refused = |error| Error {
-        code: OVERLAY_REFUSED,
-        ..error
-    };
-    sys::mount_overlay(&place, &text)
-        .doing("mounting an overlay on ", target)
-        .map_err(refused)?;
+    let refused = |error| Error { code: OVERLAY_REFUSED, ..error };
+    sys::mount_overlay(&place, &text).doing("mounting an overlay on ", target).map_err(refused)?;
     sys::chdir(c"/").doing("entering ", c"/")?;
     Root::open(target)
 }
@@ -91,20 +78,11 @@ fn make(kind: &CStr, source: &CStr, options: &Options) -> core::result::Result<F
 
 fn bind(root: &Root, source: &CStr, target: &CStr, options: &Options) -> Result<()> {
     if let Some((key, _)) = options.data.first() {
-        return Err(Error::new(&[
-            "binding ",
-            &source.to_string_lossy(),
-            ": unknown option ",
-            &key.to_string_lossy(),
-        ]));
+        return Err(Error::new(&["binding ", &source.to_string_lossy(), ": unknown option ", &key.to_string_lossy()]));
     }
     let copy = sys::open_tree(None, source, options.recursive).doing("binding ", source)?;
     let stat = sys::stat(&copy).doing("binding ", source)?;
-    let kind = if stat.mode & libc::S_IFMT == libc::S_IFDIR {
-        Kind::Directory
-    } else {
-        Kind::File
-    };
+    let kind = if stat.mode & libc::S_IFMT == libc::S_IFDIR { Kind::Directory } else { Kind::File };
     let place = root.place(target, kind, 0)?;
     sys::mount_setattr(&copy, options.recursive, options.set, options.clear, libc::MS_PRIVATE)
         .doing("restricting the bind mount of ", source)?;
@@ -144,10 +122,7 @@ impl Covers {
     pub fn new() -> Result<Self> {
         let options = options::parse(c"ro,nosuid,nodev,noexec,size=0,nr_inodes=1");
         let directory = make(c"tmpfs", c"tmpfs", &options).doing("making an empty ", c"tmpfs")?;
-        Ok(Self {
-            directory: Cover::new(directory),
-            null: Cover::new(dev::null()?),
-        })
+        Ok(Self { directory: Cover::new(directory), null: Cover::new(dev::null()?) })
     }
 
     /// Hides `path`, if it is there: a directory under the empty one, anything else under the null device.

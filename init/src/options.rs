@@ -35,11 +35,7 @@ pub struct Options {
 /// are private.
 pub fn parse(text: &CStr) -> Options {
     let mut options = Options::default();
-    for word in text
-        .to_bytes()
-        .split(|byte| *byte == b',')
-        .filter(|word| !word.is_empty())
-    {
+    for word in text.to_bytes().split(|byte| *byte == b',').filter(|word| !word.is_empty()) {
         let (set, clear) = match word {
             b"ro" => (RDONLY, 0),
             b"nosuid" => (NOSUID, 0),

@@ -35,9 +35,7 @@ pub fn read(arguments: Vec<&'static CStr>) -> Result<Vec<&'static CStr>> {
         return Err(Error::new(&["the plan is longer than 8 MiB"]));
     }
     let strings = bytes.split_inclusive(|byte| *byte == 0).map(CStr::from_bytes_with_nul);
-    strings
-        .collect::<core::result::Result<_, _>>()
-        .map_err(|_| Error::new(&["the plan ends within an option"]))
+    strings.collect::<core::result::Result<_, _>>().map_err(|_| Error::new(&["the plan ends within an option"]))
 }
 
 /// What the options have said so far.
@@ -61,9 +59,7 @@ pub fn carry_out(plan: Vec<&'static CStr>) -> Result<Infallible> {
         if option == c"--" {
             return state.start(&words.collect::<Vec<_>>());
         }
-        state.step(option, &mut || {
-            words.next().ok_or_else(|| said(option, ": a value is missing"))
-        })?;
+        state.step(option, &mut || words.next().ok_or_else(|| said(option, ": a value is missing")))?;
     }
     Err(Error::new(&["the plan names no program"]))
 }
@@ -96,10 +92,7 @@ impl State {
 
     /// The options that need the root filesystem.
     fn step_in_root(&mut self, option: &CStr, next: &mut dyn FnMut() -> Result<&'static CStr>) -> Result<()> {
-        let root = self
-            .root
-            .as_ref()
-            .ok_or_else(|| said(option, ": unknown, or before --overlay and --root"))?;
+        let root = self.root.as_ref().ok_or_else(|| said(option, ": unknown, or before --overlay and --root"))?;
         match option.to_bytes() {
             b"--mount" => mount::mount(root, next()?, next()?, next()?, next()?),
             b"--devices" => dev::fill(root),
@@ -118,11 +111,7 @@ impl State {
             b"--cwd" => program::enter(next()?),
             b"--user" => {
                 let spec = next()?.to_str().map_err(|_| said(option, ": not in UTF-8"))?;
-                self.user = Some(identity::resolve(
-                    spec,
-                    &root.read(c"etc/passwd")?,
-                    &root.read(c"etc/group")?,
-                )?);
+                self.user = Some(identity::resolve(spec, &root.read(c"etc/passwd")?, &root.read(c"etc/group")?)?);
                 Ok(())
             }
             b"--group" => {
@@ -140,18 +129,9 @@ impl State {
 
     /// Becomes the program.
     fn start(mut self, arguments: &[&CStr]) -> Result<Infallible> {
-        let user = self.user.unwrap_or(Identity {
-            uid: 0,
-            gid: 0,
-            groups: Vec::new(),
-            home: None,
-        });
+        let user = self.user.unwrap_or(Identity { uid: 0, gid: 0, groups: Vec::new(), home: None });
         let home = user.home.as_deref().unwrap_or("/");
-        if !self
-            .environment
-            .iter()
-            .any(|entry| entry.to_bytes().starts_with(b"HOME="))
-        {
+        if !self.environment.iter().any(|entry| entry.to_bytes().starts_with(b"HOME=")) {
             let home = CString::new([b"HOME=", home.as_bytes()].concat()).unwrap_or_default();
             self.environment.push(Box::leak(home.into_boxed_c_str()));
         }
@@ -183,11 +163,7 @@ pub fn fail(error: &Error) -> ! {
 }
 
 fn number(text: &CStr) -> Result<i32> {
-    let parsed = text
-        .to_str()
-        .ok()
-        .and_then(|digits| digits.parse().ok())
-        .filter(|number| *number >= 0);
+    let parsed = text.to_str().ok().and_then(|digits| digits.parse().ok()).filter(|number| *number >= 0);
     parsed.ok_or_else(|| Error::new(&["not a number: ", &text.to_string_lossy()]))
 }
 

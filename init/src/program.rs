@@ -29,11 +29,7 @@ pub fn enter(path: &CStr) -> Result<()> {
     if sys::cwd_is_inside() {
         return Ok(());
     }
-    Err(Error::new(&[
-        "the working directory ",
-        &path.to_string_lossy(),
-        " lies outside of the container",
-    ]))
+    Err(Error::new(&["the working directory ", &path.to_string_lossy(), " lies outside of the container"]))
 }
 
 /// Becomes `identity`, with `capabilities` where they are given, and without a way to gain more if so asked.
@@ -65,10 +61,7 @@ fn become_user(identity: &Identity) -> Result<()> {
     let mapped = |result: core::result::Result<(), Errno>, what: &str, id: u32| match result {
         Err(Errno::INVAL) => {
             let id = alloc::format!("{what} {id} is not mapped into this container");
-            Err(Error::new(&[
-                &id,
-                "\nhint: ids other than root's need a range in /etc/subuid and /etc/subgid",
-            ]))
+            Err(Error::new(&[&id, "\nhint: ids other than root's need a range in /etc/subuid and /etc/subgid"]))
         }
         other => other.doing("becoming ", c"the user"),
     };
@@ -87,13 +80,8 @@ pub fn execute(arguments: &[&CStr], environment: &[&CStr]) -> Result<Infallible>
     let Some(name) = arguments.first() else {
         return Err(Error::new(&["no program is given"]));
     };
-    let path = environment
-        .iter()
-        .find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
-    let places = candidates(
-        name,
-        path.unwrap_or(b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-    );
+    let path = environment.iter().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
+    let places = candidates(name, path.unwrap_or(b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
     let mut refusal = Errno::NOENT;
     let mut interpreter_missing = false;
     for place in &places {
@@ -118,10 +106,7 @@ pub fn execute(arguments: &[&CStr], environment: &[&CStr]) -> Result<Infallible>
         "not found in PATH"
     };
     let code = if refusal == Errno::NOENT { 127 } else { 126 };
-    Err(Error {
-        code,
-        ..Error::new(&["executing ", &name.to_string_lossy(), ": ", reason])
-    })
+    Err(Error { code, ..Error::new(&["executing ", &name.to_string_lossy(), ": ", reason]) })
 }
 
 fn candidates(name: &CStr, path: &[u8]) -> Vec<CString> {

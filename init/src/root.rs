@@ -50,9 +50,7 @@ impl Root {
 
     /// Makes what is missing of `path`, through at most so many links that lead nowhere yet.
     fn make(&self, path: &[u8], kind: Kind, links: usize) -> core::result::Result<(), Errno> {
-        let mut ends: Vec<usize> = (1..path.len())
-            .filter(|i| path[*i] == b'/' && path[i - 1] != b'/')
-            .collect();
+        let mut ends: Vec<usize> = (1..path.len()).filter(|i| path[*i] == b'/' && path[i - 1] != b'/').collect();
         ends.push(path.len());
         let mut parent = sys::open_in_root(&self.dir, c".", libc::O_PATH, 0)?;
         for (place, end) in ends.iter().enumerate() {
@@ -60,10 +58,7 @@ impl Root {
             match sys::open_in_root(&self.dir, &whole, libc::O_PATH, 0) {
                 Ok(found) => parent = found,
                 Err(Errno::NOENT) => {
-                    let start = path[..*end]
-                        .iter()
-                        .rposition(|byte| *byte == b'/')
-                        .map_or(0, |slash| slash + 1);
+                    let start = path[..*end].iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
                     let name = CString::new(&path[start..*end]).unwrap_or_default();
                     let made = if kind == Kind::File && place + 1 == ends.len() {
                         sys::openat(&parent, &name, libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY, 0o644).map(drop)
@@ -96,11 +91,7 @@ impl Root {
         let stat = sys::stat(&file).doing("reading ", path)?;
         let fits = usize::try_from(stat.size).is_ok_and(|size| size <= FILE_LIMIT);
         if stat.mode & libc::S_IFMT != libc::S_IFREG || !fits {
-            return Err(Error::new(&[
-                "the image's ",
-                &path.to_string_lossy(),
-                " is not a file of at most 1 MiB",
-            ]));
+            return Err(Error::new(&["the image's ", &path.to_string_lossy(), " is not a file of at most 1 MiB"]));
         }
         sys::read(&file, FILE_LIMIT).doing("reading ", path)
     }

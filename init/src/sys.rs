@@ -30,9 +30,7 @@ impl Errno {
     /// The error in words (strerror(3)).
     pub fn text(self) -> &'static str {
         // SAFETY: musl's strerror returns a pointer to a constant string.
-        unsafe { CStr::from_ptr(libc::strerror(self.0)) }
-            .to_str()
-            .unwrap_or("unknown error")
+        unsafe { CStr::from_ptr(libc::strerror(self.0)) }.to_str().unwrap_or("unknown error")
     }
 }
 
@@ -89,20 +87,13 @@ pub fn stat(fd: &Fd) -> Result<Stat> {
     let mut buffer: libc::stat = unsafe { core::mem::zeroed() };
     // SAFETY: the buffer lives through the call.
     done(unsafe { libc::fstat(fd.0, &raw mut buffer) })?;
-    Ok(Stat {
-        mode: buffer.st_mode,
-        rdev: buffer.st_rdev,
-        size: buffer.st_size,
-    })
+    Ok(Stat { mode: buffer.st_mode, rdev: buffer.st_rdev, size: buffer.st_size })
 }
 
 /// open(2) of a path on the host, close-on-exec.
 pub fn open(path: &CStr, flags: c_int) -> Result<Fd> {
     // SAFETY: the path is NUL-terminated.
-    check(c_long::from(unsafe {
-        libc::open(path.as_ptr(), flags | libc::O_CLOEXEC)
-    }))
-    .map(Fd)
+    check(c_long::from(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) })).map(Fd)
 }
 
 /// Makes the host's null device the standard input (dup2(2)).
@@ -115,10 +106,7 @@ pub fn null_stdin() -> Result<()> {
 /// openat(2) of a name in a directory, close-on-exec.
 pub fn openat(dir: &Fd, name: &CStr, flags: c_int, mode: c_uint) -> Result<Fd> {
     // SAFETY: the name is NUL-terminated.
-    check(c_long::from(unsafe {
-        libc::openat(dir.0, name.as_ptr(), flags | libc::O_CLOEXEC, mode)
-    }))
-    .map(Fd)
+    check(c_long::from(unsafe { libc::openat(dir.0, name.as_ptr(), flags | libc::O_CLOEXEC, mode) })).map(Fd)
 }
 
 /// Resolve no symbolic link (openat2(2)).
@@ -187,11 +175,7 @@ pub fn write(fd: c_int, bytes: &[u8]) {
 
 /// Is the reading end of this pipe closed everywhere (poll(2), `POLLERR`)?
 pub fn is_abandoned(pipe: c_int) -> bool {
-    let mut entry = libc::pollfd {
-        fd: pipe,
-        events: 0,
-        revents: 0,
-    };
+    let mut entry = libc::pollfd { fd: pipe, events: 0, revents: 0 };
     // SAFETY: one entry, as is said.
     unsafe { libc::poll(&raw mut entry, 1, 0) > 0 && entry.revents & libc::POLLERR != 0 }
 }
@@ -312,9 +296,7 @@ pub fn sethostname(name: &CStr) -> Result<()> {
 /// Brings the loopback device up (netdevice(7)).
 pub fn loopback_up() -> Result<()> {
     // SAFETY: numbers only.
-    let socket = check(c_long::from(unsafe {
-        libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
-    }))?;
+    let socket = check(c_long::from(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }))?;
     let socket = Fd(socket);
     // SAFETY: ifreq is plain data.
     let mut request: libc::ifreq = unsafe { core::mem::zeroed() };
@@ -360,14 +342,8 @@ pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<()> {
     let header: [u32; 2] = [0x2008_0522, 0]; // _LINUX_CAPABILITY_VERSION_3, this process
     let low = |mask: u64| u32::try_from(mask & 0xffff_ffff).unwrap_or(0);
     let high = |mask: u64| low(mask >> 32);
-    let data: [u32; 6] = [
-        low(effective),
-        low(permitted),
-        low(inheritable),
-        high(effective),
-        high(permitted),
-        high(inheritable),
-    ];
+    let data: [u32; 6] =
+        [low(effective), low(permitted), low(inheritable), high(effective), high(permitted), high(inheritable)];
     // SAFETY: both arrays have the layouts that version 3 of the interface asks for.
     check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
 }
@@ -407,11 +383,7 @@ pub fn close_on_exec() -> Result<()> {
 /// execve(2); comes back only when it fails.
 pub fn execve(path: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> Errno {
     let list = |strings: &[&CStr]| -> Vec<*const c_char> {
-        strings
-            .iter()
-            .map(|string| string.as_ptr())
-            .chain([ptr::null()])
-            .collect()
+        strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
     };
     let (arguments, environment) = (list(arguments), list(environment));
     // SAFETY: both lists end with a null pointer, and every string with a NUL.
@@ -437,9 +409,7 @@ unsafe extern "C" {}
 extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
     let count = usize::try_from(count).unwrap_or(0);
     // SAFETY: the C runtime hands over `count` NUL-terminated strings that live as long as the process.
-    let arguments = (1..count)
-        .map(|i| unsafe { CStr::from_ptr(*arguments.add(i)) })
-        .collect();
+    let arguments = (1..count).map(|i| unsafe { CStr::from_ptr(*arguments.add(i)) }).collect();
     crate::plan::fail(&crate::run(arguments))
 }
 

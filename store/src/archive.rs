@@ -94,12 +94,7 @@ fn refused(why: &str) -> Error {
 impl<'a> Archive<'a> {
     /// Reads the archive that `input` holds, decompressed.
     pub fn new(input: &'a mut dyn BufRead) -> Self {
-        Self {
-            input,
-            data: 0,
-            padding: 0,
-            entries: 0,
-        }
+        Self { input, data: 0, padding: 0, entries: 0 }
     }
 
     /// The next entry; `None` at the archive's end, after which there are only zeros.
@@ -109,17 +104,11 @@ impl<'a> Archive<'a> {
         loop {
             self.skip_data()?;
             let Some(header) = self.header()? else {
-                return if any {
-                    Err(refused("an extension header at the end belongs to nothing"))
-                } else {
-                    Ok(None)
-                };
+                return if any { Err(refused("an extension header at the end belongs to nothing")) } else { Ok(None) };
             };
             self.entries += 1;
             if self.entries > ENTRY_LIMIT {
-                return Err(Error::Refused(format!(
-                    "the archive has more than {ENTRY_LIMIT} entries"
-                )));
+                return Err(Error::Refused(format!("the archive has more than {ENTRY_LIMIT} entries")));
             }
             match header.as_old().linkflag[0] {
                 b'x' => once(&mut extensions.pax, pax::parse(&self.extension(&header)?)?)?,
@@ -139,10 +128,7 @@ impl<'a> Archive<'a> {
         if self.data == 0 {
             return Ok(&[]);
         }
-        let bytes = self
-            .input
-            .fill_buf()
-            .map_err(|error| refusal(error, "reading the archive"))?;
+        let bytes = self.input.fill_buf().map_err(|error| refusal(error, "reading the archive"))?;
         if bytes.is_empty() {
             return Err(refused("the archive ends within an entry"));
         }
@@ -159,10 +145,7 @@ impl<'a> Archive<'a> {
     /// Reads the rest of the entry's data into memory; more than `limit` bytes are refused.
     pub fn read_data(&mut self, limit: u64) -> Result<Vec<u8>> {
         if self.data > limit {
-            return Err(Error::Refused(format!(
-                "it is of {} bytes: more than the {limit} allowed here",
-                self.data
-            )));
+            return Err(Error::Refused(format!("it is of {} bytes: more than the {limit} allowed here", self.data)));
         }
         let mut all = Vec::new();
         loop {
@@ -239,24 +222,17 @@ impl<'a> Archive<'a> {
         let Some(block) = self.block()? else { return Ok(None) };
         if block == [0; BLOCK] {
             let end = only_zeros(self.input, "something follows the archive's end");
-            return end
-                .map(|()| None)
-                .map_err(|error| refusal(error, "reading the archive"));
+            return end.map(|()| None).map_err(|error| refusal(error, "reading the archive"));
         }
         let header = Header::from_byte_slice(&block).clone();
         let stored = number::field(&header.as_old().cksum, "checksum")?;
         // The checksum counts itself as spaces. Some old writers added signed bytes.
-        let bytes = block
-            .iter()
-            .enumerate()
-            .map(|(at, byte)| if (148..156).contains(&at) { b' ' } else { *byte });
+        let bytes = block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { b' ' } else { *byte });
         let (unsigned, signed) = bytes.fold((0, 0), |(unsigned, signed), byte| {
             (unsigned + i64::from(byte), signed + i64::from(byte.cast_signed()))
         });
         if stored != unsigned && stored != signed {
-            return Err(refused(
-                "it is not a tar archive, or damaged: a header's checksum does not match",
-            ));
+            return Err(refused("it is not a tar archive, or damaged: a header's checksum does not match"));
         }
         Ok(Some(header))
     }
@@ -268,13 +244,7 @@ impl<'a> Archive<'a> {
             return Err(refused("PAX and GNU headers name it differently"));
         }
         let own = || header.path_bytes().into_owned();
-        let path = pax
-            .sparse
-            .name
-            .take()
-            .or(pax.path.take())
-            .or(extensions.path)
-            .unwrap_or_else(own);
+        let path = pax.sparse.name.take().or(pax.path.take()).or(extensions.path).unwrap_or_else(own);
         let link = || header.link_name_bytes().unwrap_or_default().into_owned();
         let link = pax.link.take().or(extensions.link).unwrap_or_else(link);
         let size = pax.size.map_or_else(|| number::size(&old.size, "size"), Ok)?;
@@ -325,10 +295,7 @@ impl<'a> Archive<'a> {
             b'3' => device().map(|(major, minor)| Kind::Character(major, minor)),
             b'4' => device().map(|(major, minor)| Kind::Block(major, minor)),
             b'6' => Ok(Kind::Fifo),
-            _ => Err(Error::Refused(format!(
-                "it is of type {:?}, which no layer may have",
-                char::from(kind)
-            ))),
+            _ => Err(Error::Refused(format!("it is of type {:?}, which no layer may have", char::from(kind)))),
         }
     }
 }

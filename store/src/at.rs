@@ -52,10 +52,7 @@ pub fn is_opaque(directory: BorrowedFd<'_>) -> bool {
 /// The times of a file.
 pub fn times(stat: &Stat) -> Timestamps {
     // The kernel's nanoseconds are below a thousand million.
-    let spec = |tv_sec, tv_nsec: u64| Timespec {
-        tv_sec,
-        tv_nsec: tv_nsec.cast_signed(),
-    };
+    let spec = |tv_sec, tv_nsec: u64| Timespec { tv_sec, tv_nsec: tv_nsec.cast_signed() };
     Timestamps {
         last_access: spec(stat.st_atime, stat.st_atime_nsec),
         last_modification: spec(stat.st_mtime, stat.st_mtime_nsec),

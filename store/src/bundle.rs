@@ -47,13 +47,7 @@ const MASKED: [&str; 12] = [
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// What runtimes and systemd obey when they find it among the annotations: an image must not say it by a label.
-const OBEYED: [&str; 5] = [
-    "run.",
-    "io.kubernetes.",
-    "module.wasm.",
-    "org.criu.",
-    "org.systemd.property.",
-];
+const OBEYED: [&str; 5] = ["run.", "io.kubernetes.", "module.wasm.", "org.criu.", "org.systemd.property."];
 
 /// What the outcome depends on besides the image and the request.
 #[derive(Debug, Clone)]
@@ -72,11 +66,7 @@ pub fn spec(request: &Request, image: &Image, layers: &str, id: &str, caller: &C
     let execution = image.config.config.as_ref().unwrap_or(&default);
     let hostname = request.hostname.clone().unwrap_or_else(|| id[..12].to_owned());
     let own = |user: &&String| !user.is_empty();
-    let user = request
-        .user
-        .as_ref()
-        .filter(own)
-        .or(execution.user.as_ref().filter(own));
+    let user = request.user.as_ref().filter(own).or(execution.user.as_ref().filter(own));
     let process = Process {
         terminal: request.terminal,
         user: user.and_then(|user| numeric(user)).unwrap_or_default(),
@@ -86,27 +76,16 @@ pub fn spec(request: &Request, image: &Image, layers: &str, id: &str, caller: &C
         capabilities: Some(capabilities()),
         no_new_privileges: true,
     };
-    let texts = process
-        .args
-        .iter()
-        .chain(&process.env)
-        .chain(user)
-        .chain([&process.cwd]);
+    let texts = process.args.iter().chain(&process.env).chain(user).chain([&process.cwd]);
     let texts = texts.chain(execution.volumes.iter().flat_map(BTreeMap::keys));
     if texts.into_iter().any(|text| text.contains('\0')) {
         // Programs take such text as ended at the NUL: what was checked would not be what is used.
-        return Err(Error::Refused(format!(
-            "image {}: its config holds a NUL byte",
-            image.descriptor.digest
-        )));
+        return Err(Error::Refused(format!("image {}: its config holds a NUL byte", image.descriptor.digest)));
     }
     Ok(Spec {
         oci_version: VERSION.into(),
         process,
-        root: Root {
-            path: "rootfs".into(),
-            readonly: request.read_only,
-        },
+        root: Root { path: "rootfs".into(), readonly: request.read_only },
         hostname: Some(hostname),
         mounts: all_mounts(request, execution, caller)?,
         linux: Linux {
@@ -140,11 +119,7 @@ fn args(request: &Request, execution: &Execution) -> Result<Vec<String>> {
 }
 
 fn env(request: &Request, execution: &Execution, hostname: &str, caller: &Caller) -> Vec<String> {
-    let mut env = vec![
-        environment::PATH.to_owned(),
-        format!("HOSTNAME={hostname}"),
-        "container=crate".to_owned(),
-    ];
+    let mut env = vec![environment::PATH.to_owned(), format!("HOSTNAME={hostname}"), "container=crate".to_owned()];
     if request.terminal {
         env.push(format!("TERM={}", caller.term.as_deref().unwrap_or("xterm")));
     }
@@ -155,10 +130,7 @@ fn env(request: &Request, execution: &Execution, hostname: &str, caller: &Caller
 }
 
 fn cwd(request: &Request, execution: &Execution) -> Result<String> {
-    match (
-        request.workdir.as_deref(),
-        execution.working_dir.as_deref().unwrap_or_default(),
-    ) {
+    match (request.workdir.as_deref(), execution.working_dir.as_deref().unwrap_or_default()) {
         (Some(path), _) | (None, path) if path.starts_with('/') => Ok(path.to_owned()),
         (Some(path), _) => Err(Error::Usage(format!("--workdir {path}: it must be an absolute path"))),
         (None, path) => Ok(format!("/{path}")),
@@ -168,26 +140,13 @@ fn cwd(request: &Request, execution: &Execution) -> Result<String> {
 /// `uid` or `uid:gid`, where no file of the container need be read.
 fn numeric(user: &str) -> Option<User> {
     let (uid, gid) = user.split_once(':').unwrap_or((user, "0"));
-    let number = |text: &str| {
-        text.bytes()
-            .all(|byte| byte.is_ascii_digit())
-            .then(|| text.parse::<u32>().ok())?
-    };
-    Some(User {
-        uid: number(uid)?,
-        gid: number(gid)?,
-        additional_gids: Vec::new(),
-    })
+    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u32>().ok())?;
+    Some(User { uid: number(uid)?, gid: number(gid)?, additional_gids: Vec::new() })
 }
 
 fn capabilities() -> Capabilities {
     let set: Vec<String> = CAPABILITIES.map(Into::into).into();
-    Capabilities {
-        bounding: set.clone(),
-        effective: set.clone(),
-        permitted: set,
-        ..Capabilities::default()
-    }
+    Capabilities { bounding: set.clone(), effective: set.clone(), permitted: set, ..Capabilities::default() }
 }
 
 fn namespaces(request: &Request, caller: &Caller) -> Vec<Namespace> {
@@ -198,13 +157,7 @@ fn namespaces(request: &Request, caller: &Caller) -> Vec<Namespace> {
     if !caller.root {
         kinds.push("user");
     }
-    kinds
-        .into_iter()
-        .map(|kind| Namespace {
-            kind: kind.into(),
-            path: None,
-        })
-        .collect()
+    kinds.into_iter().map(|kind| Namespace { kind: kind.into(), path: None }).collect()
 }
 
 fn all_mounts(request: &Request, execution: &Execution, caller: &Caller) -> Result<Vec<Mount>> {
@@ -223,12 +176,7 @@ fn all_mounts(request: &Request, execution: &Execution, caller: &Caller) -> Resu
         let destination =
             mounts::clean(volume).map_err(|error| Error::Refused(format!("the image's volumes: {error}")))?;
         if !own.iter().any(|mount| mount.destination == destination) {
-            own.push(entry(
-                &destination,
-                "bind",
-                &format!("rootfs{destination}"),
-                "rbind,rprivate,rw",
-            ));
+            own.push(entry(&destination, "bind", &format!("rootfs{destination}"), "rbind,rprivate,rw"));
         }
     }
     let mut all = default_mounts(request, caller);
@@ -244,16 +192,7 @@ fn default_mounts(request: &Request, caller: &Caller) -> Vec<Mount> {
         entry("/proc", "proc", "proc", "nosuid,noexec,nodev"),
         entry("/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
         // Group 5, tty, is not mapped for everyone, and the kernel refuses an unmapped one.
-        entry(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &if caller.root {
-                format!("{pts},gid=5")
-            } else {
-                pts.into()
-            },
-        ),
+        entry("/dev/pts", "devpts", "devpts", &if caller.root { format!("{pts},gid=5") } else { pts.into() }),
         entry("/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=65536k"),
         entry("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
         // Only who owns a network namespace may mount a sysfs of it.
@@ -266,24 +205,14 @@ fn default_mounts(request: &Request, caller: &Caller) -> Vec<Mount> {
     ];
     let access = if request.read_only { "ro" } else { "rw" };
     for name in ["hosts", "hostname", "resolv.conf"] {
-        mounts.push(entry(
-            &format!("/etc/{name}"),
-            "bind",
-            name,
-            &format!("bind,{access},nosuid,nodev,noexec"),
-        ));
+        mounts.push(entry(&format!("/etc/{name}"), "bind", name, &format!("bind,{access},nosuid,nodev,noexec")));
     }
     mounts
 }
 
 fn entry(destination: &str, kind: &str, source: &str, options: &str) -> Mount {
     let options = options.split(',').map(str::to_owned).collect();
-    Mount {
-        destination: destination.into(),
-        kind: kind.into(),
-        source: source.into(),
-        options,
-    }
+    Mount { destination: destination.into(), kind: kind.into(), source: source.into(), options }
 }
 
 fn annotations(
@@ -297,10 +226,8 @@ fn annotations(
     let labels = execution.labels.iter().flatten();
     let labels = labels.chain(request.labels.iter().map(|(key, value)| (key, value)));
     let obeyed = |key: &str| OBEYED.iter().any(|prefix| key.starts_with(prefix));
-    let mut all: BTreeMap<String, String> = labels
-        .filter(|(key, _)| !obeyed(key))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
+    let mut all: BTreeMap<String, String> =
+        labels.filter(|(key, _)| !obeyed(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
     let mut set = |key: &str, value: &str| drop(all.insert(key.to_owned(), value.to_owned()));
     set(annotation::LAYERS, layers);
     set(annotation::IMAGE, image.reference.as_deref().unwrap_or(&request.image));
@@ -315,10 +242,7 @@ fn annotations(
     if let Some(signal) = &execution.stop_signal {
         set(annotation::STOP_SIGNAL, signal);
     }
-    for (key, wanted) in [
-        (annotation::REMOVE, request.remove),
-        (annotation::INTERACTIVE, request.interactive),
-    ] {
+    for (key, wanted) in [(annotation::REMOVE, request.remove), (annotation::INTERACTIVE, request.interactive)] {
         if wanted {
             set(key, "true");
         }
@@ -334,31 +258,14 @@ mod tests {
 
     fn image(config: &str) -> Image {
         let descriptor = Descriptor::new("", Digest::of(b""), 0);
-        let manifest = Manifest {
-            schema_version: 2,
-            media_type: None,
-            config: descriptor.clone(),
-            layers: Vec::new(),
-        };
+        let manifest = Manifest { schema_version: 2, media_type: None, config: descriptor.clone(), layers: Vec::new() };
         let execution = serde_json::from_str(config).unwrap();
-        let config = ImageConfig {
-            config: Some(execution),
-            ..ImageConfig::default()
-        };
-        Image {
-            reference: Some("docker.io/library/x:latest".into()),
-            descriptor,
-            manifest,
-            config,
-        }
+        let config = ImageConfig { config: Some(execution), ..ImageConfig::default() };
+        Image { reference: Some("docker.io/library/x:latest".into()), descriptor, manifest, config }
     }
 
     fn made(config: &str, request: &Request) -> Result<Spec> {
-        let caller = Caller {
-            root: false,
-            term: None,
-            now: "now".into(),
-        };
+        let caller = Caller { root: false, term: None, now: "now".into() };
         spec(request, &image(config), "aa:bb", &"0".repeat(64), &caller)
     }
 
@@ -380,44 +287,25 @@ mod tests {
             (only, None, "x", "x"),
         ] {
             let entrypoint = entrypoint.map(str::to_owned);
-            let request = Request {
-                entrypoint,
-                command: words(command),
-                ..Request::default()
-            };
+            let request = Request { entrypoint, command: words(command), ..Request::default() };
             assert_eq!(made(config, &request).unwrap().process.args, words(args));
         }
         assert_eq!(made("{}", &Request::default()).unwrap_err().exit_code(), 2);
-        let request = Request {
-            entrypoint: Some(String::new()),
-            ..Request::default()
-        };
+        let request = Request { entrypoint: Some(String::new()), ..Request::default() };
         assert_eq!(made(both, &request).unwrap_err().exit_code(), 2);
     }
 
     #[test]
     fn takes_numeric_users_and_passes_on_names() {
-        for (user, uid, gid) in [
-            ("7", 7, 0),
-            ("7:8", 7, 8),
-            ("me", 0, 0),
-            ("7:staff", 0, 0),
-            ("", 0, 0),
-            ("-1", 0, 0),
-        ] {
+        for (user, uid, gid) in [("7", 7, 0), ("7:8", 7, 8), ("me", 0, 0), ("7:staff", 0, 0), ("", 0, 0), ("-1", 0, 0)]
+        {
             let config = format!(r#"{{"User":"{user}","Cmd":["x"]}}"#);
             let spec = made(&config, &Request::default()).unwrap();
             assert_eq!((spec.process.user.uid, spec.process.user.gid), (uid, gid), "{user}");
             assert_eq!(spec.annotation(annotation::USER).unwrap_or_default(), user);
         }
-        let request = Request {
-            user: Some("1:2".into()),
-            ..Request::default()
-        };
-        assert_eq!(
-            made(r#"{"User":"me","Cmd":["x"]}"#, &request).unwrap().process.user.gid,
-            2
-        );
+        let request = Request { user: Some("1:2".into()), ..Request::default() };
+        assert_eq!(made(r#"{"User":"me","Cmd":["x"]}"#, &request).unwrap().process.user.gid, 2);
     }
 
     #[test]
@@ -430,37 +318,21 @@ mod tests {
         assert!(!spec.process.env.iter().any(|entry| entry.starts_with("TERM=")));
         assert_eq!(spec.annotation(annotation::LAYERS), Some("aa:bb"));
         assert_eq!(spec.annotation(annotation::STOP_SIGNAL), Some("SIGINT"));
-        assert_eq!(
-            (spec.annotation("a"), spec.annotation("org.systemd.property.X")),
-            (Some("1"), None)
-        );
+        assert_eq!((spec.annotation("a"), spec.annotation("org.systemd.property.X")), (Some("1"), None));
         let env = words("A=9 PATH=/p B");
-        let request = Request {
-            env,
-            workdir: Some("/v".into()),
-            terminal: true,
-            ..Request::default()
-        };
+        let request = Request { env, workdir: Some("/v".into()), terminal: true, ..Request::default() };
         let spec = made(config, &request).unwrap();
         assert_eq!(spec.process.cwd, "/v");
-        assert_eq!(
-            spec.process.env,
-            words("PATH=/p HOSTNAME=000000000000 container=crate TERM=xterm A=9")
-        );
-        let request = Request {
-            workdir: Some("v".into()),
-            ..Request::default()
-        };
+        assert_eq!(spec.process.env, words("PATH=/p HOSTNAME=000000000000 container=crate TERM=xterm A=9"));
+        let request = Request { workdir: Some("v".into()), ..Request::default() };
         assert_eq!(made(config, &request).unwrap_err().exit_code(), 2);
     }
 
     #[test]
     fn refuses_a_nul_byte() {
-        for config in [
-            r#"{"Cmd":["a\u0000"]}"#,
-            r#"{"Cmd":["a"],"User":"\u0000"}"#,
-            r#"{"Cmd":["a"],"WorkingDir":"/\u0000"}"#,
-        ] {
+        for config in
+            [r#"{"Cmd":["a\u0000"]}"#, r#"{"Cmd":["a"],"User":"\u0000"}"#, r#"{"Cmd":["a"],"WorkingDir":"/\u0000"}"#]
+        {
             assert_eq!(made(config, &Request::default()).unwrap_err().exit_code(), 6);
         }
     }
@@ -468,30 +340,15 @@ mod tests {
     #[test]
     fn mounts_from_the_root_downwards_and_in_place_of_defaults() {
         let mounts = ["/a/b/c", "/run", "/a"].map(|path| mounts::tmpfs(path).unwrap());
-        let request = Request {
-            mounts: mounts.into(),
-            read_only: true,
-            ..Request::default()
-        };
+        let request = Request { mounts: mounts.into(), read_only: true, ..Request::default() };
         let config = r#"{"Cmd":["x"],"Volumes":{"/data":{},"/a":{}}}"#;
         let spec = made(config, &request).unwrap();
-        let last: Vec<&str> = spec
-            .mounts
-            .iter()
-            .rev()
-            .take(4)
-            .map(|mount| mount.destination.as_str())
-            .collect();
+        let last: Vec<&str> = spec.mounts.iter().rev().take(4).map(|mount| mount.destination.as_str()).collect();
         assert_eq!(last, ["/a/b/c", "/data", "/a", "/run"]);
-        assert_eq!(
-            spec.mounts.iter().filter(|mount| mount.destination == "/run").count(),
-            1
-        );
+        assert_eq!(spec.mounts.iter().filter(|mount| mount.destination == "/run").count(), 1);
         assert!(spec.mounts.iter().any(|mount| mount.source == "rootfs/data"));
-        let twice = Request {
-            mounts: ["/a", "/a/"].map(|path| mounts::tmpfs(path).unwrap()).into(),
-            ..Request::default()
-        };
+        let twice =
+            Request { mounts: ["/a", "/a/"].map(|path| mounts::tmpfs(path).unwrap()).into(), ..Request::default() };
         assert_eq!(made(config, &twice).unwrap_err().exit_code(), 2);
     }
 }

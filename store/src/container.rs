@@ -8,8 +8,8 @@ use crate::spec::{Spec, annotation};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 /// The largest `config.json` that is read, in bytes.
@@ -96,12 +96,24 @@ impl Container {
 
     /// Takes the lock that is held for as long as the container runs; [`Error::Busy`] if it does.
     pub fn lock(&self, store: &Store) -> Result<File> {
-        let path = self.run_dir(store)?.join("lock");
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = opened.doing(|| format!("opening {}", path.display()))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => Err(Error::Busy(format!("container {} is running", self.short()))),
-            other => other.doing(|| format!("locking {}", path.display())).map(|()| file),
+        loop {
+            let path = self.run_dir(store)?.join("lock");
+            let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+            let file = match opened {
+                // Whoever ran it has ended, and removed the directory, just now.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                other => other.doing(|| format!("opening {}", path.display()))?,
+            };
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) => return Err(Error::Busy(format!("container {} is running", self.short()))),
+                other => other.doing(|| format!("locking {}", path.display()))?,
+            }
+            // A file that has lost its name locks nothing: another program has made a new one, or will.
+            let named =
+                fs::metadata(&path).is_ok_and(|named| file.metadata().is_ok_and(|own| own.ino() == named.ino()));
+            if named {
+                return Ok(file);
+            }
         }
     }
 

@@ -30,12 +30,7 @@ pub fn copy_layers(layers: &[&Path], target: &Path) -> Result<()> {
     let to = open(target)?;
     let mut clone = true;
     for layer in layers.iter().rev() {
-        let mut copy = Copy {
-            target,
-            root: &to,
-            links: HashMap::new(),
-            clone,
-        };
+        let mut copy = Copy { target, root: &to, links: HashMap::new(), clone };
         copy.directory(&open(layer)?, &to, Path::new(""))?;
         clone = copy.clone;
     }
@@ -216,13 +211,7 @@ mod tests {
         let top = std::env::temp_dir().join(format!("crate-copy-{}", std::process::id()));
         tree::remove(&top).unwrap();
         let (base, upper, copy) = (top.join("base"), top.join("upper"), top.join("copy"));
-        for path in [
-            "base/kept",
-            "base/opaque/lower",
-            "base/dir-to-file",
-            "upper/opaque",
-            "upper/file-to-dir/in",
-        ] {
+        for path in ["base/kept", "base/opaque/lower", "base/dir-to-file", "upper/opaque", "upper/file-to-dir/in"] {
             fs::create_dir_all(top.join(path)).unwrap();
         }
         for file in ["kept/a", "opaque/hidden", "file-to-dir", "gone", "dir-to-file/x"] {
@@ -232,10 +221,7 @@ mod tests {
         fs::hard_link(upper.join("dir-to-file"), upper.join("opaque/second")).unwrap();
         symlink("kept/a", upper.join("link")).unwrap();
         fs::set_permissions(base.join("kept"), fs::Permissions::from_mode(0o1750)).unwrap();
-        fs::File::create(upper.join("sparse"))
-            .unwrap()
-            .set_len(1 << 30)
-            .unwrap();
+        fs::File::create(upper.join("sparse")).unwrap().set_len(1 << 30).unwrap();
         let device = mknodat(CWD, upper.join("gone"), FileType::CharacterDevice, Mode::empty(), 0);
         let marked = setxattr(upper.join("opaque"), crate::at::OPAQUE, b"y", XattrFlags::empty());
         if device.is_err() || marked.is_err() {

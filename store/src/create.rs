@@ -110,10 +110,7 @@ impl Store {
         let image = self.find_image(&request.image, &platform)?;
         let own = image.config.platform();
         if request.platform.is_some() && platform.rank(&own).is_none() {
-            return Err(Error::NotFound(format!(
-                "image {} is held for {own}, not for {platform}",
-                request.image
-            )));
+            return Err(Error::NotFound(format!("image {} is held for {own}, not for {platform}", request.image)));
         }
         Ok(image)
     }
@@ -121,10 +118,7 @@ impl Store {
     /// The layers of an image as overlayfs wants them: the top first, none below one that hides all, and none twice,
     /// which it would refuse. Of two equal layers the lower one adds nothing to what the upper one shows.
     fn lowers(&self, image: &Image) -> Result<Lowers> {
-        let mut lowers = Lowers {
-            ids: Vec::new(),
-            mode: 0o755,
-        };
+        let mut lowers = Lowers { ids: Vec::new(), mode: 0o755 };
         for id in image.diff_ids().iter().rev() {
             if lowers.ids.contains(id) {
                 continue;
@@ -149,9 +143,7 @@ impl Store {
 
     fn check_name(&self, name: &str) -> Result<()> {
         if is_id(name) || !is_name(name) {
-            return Err(Error::Usage(format!(
-                "--name {name}: a name is [a-zA-Z0-9][a-zA-Z0-9_.-]*, up to 128 bytes"
-            )));
+            return Err(Error::Usage(format!("--name {name}: a name is [a-zA-Z0-9][a-zA-Z0-9_.-]*, up to 128 bytes")));
         }
         match self.path("containers").join(name).canonicalize() {
             Ok(holder) => Err(in_use(name, &holder)),
@@ -203,9 +195,7 @@ fn link_name(containers: &Path, name: &str, id: &str) -> Result<()> {
 fn in_use(name: &str, holder: &Path) -> Error {
     let id = holder.file_name().unwrap_or_default().to_string_lossy();
     let id = id.get(..12).unwrap_or(&id);
-    Error::Busy(format!(
-        "the name {name} is in use by container {id}\nhint: remove it, or choose another name"
-    ))
+    Error::Busy(format!("the name {name} is in use by container {id}\nhint: remove it, or choose another name"))
 }
 
 /// Writes the bundle. A container that is removed when it ends need not survive a power cut: it is not synced.
@@ -225,11 +215,7 @@ fn build(dir: &Path, spec: &Spec, request: &Request, root_mode: u32) -> Result<(
         ("resolv.conf", 0o644, fs::read("/etc/resolv.conf").unwrap_or_default()),
     ];
     for (name, mode, bytes) in files {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(dir.join(name));
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(dir.join(name));
         let written = file.and_then(|mut file| {
             file.write_all(&bytes)?;
             if request.remove { Ok(()) } else { file.sync_all() }
@@ -240,11 +226,7 @@ fn build(dir: &Path, spec: &Spec, request: &Request, root_mode: u32) -> Result<(
 }
 
 fn hosts(hostname: &str, network: Network) -> Vec<u8> {
-    let host = if network == Network::Host {
-        fs::read("/etc/hosts").unwrap_or_default()
-    } else {
-        Vec::new()
-    };
+    let host = if network == Network::Host { fs::read("/etc/hosts").unwrap_or_default() } else { Vec::new() };
     let mut text = host;
     if text.is_empty() {
         text.extend_from_slice(b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");

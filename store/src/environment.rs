@@ -29,10 +29,7 @@ pub fn file(text: &str, path: &str, caller: impl Fn(&str) -> Option<String>) -> 
         }
         let name = line.split('=').next().unwrap_or_default();
         if name.is_empty() || name.contains(char::is_whitespace) {
-            return Err(Error::Usage(format!(
-                "{path}, line {}: not NAME=value: {line:?}",
-                number + 1
-            )));
+            return Err(Error::Usage(format!("{path}, line {}: not NAME=value: {line:?}", number + 1)));
         }
         changes.push(change(line, &caller)?);
     }
@@ -43,9 +40,7 @@ pub fn file(text: &str, path: &str, caller: impl Fn(&str) -> Option<String>) -> 
 pub fn merge<'a>(environment: &mut Vec<String>, changes: impl IntoIterator<Item = &'a String>) {
     for change in changes {
         let name = change.split('=').next().unwrap_or_default();
-        let place = environment
-            .iter()
-            .position(|entry| entry.split('=').next() == Some(name));
+        let place = environment.iter().position(|entry| entry.split('=').next() == Some(name));
         match (place, name.len() == change.len()) {
             (Some(place), true) => drop(environment.remove(place)),
             (Some(place), false) => environment[place].clone_from(change),
@@ -77,10 +72,7 @@ mod tests {
     #[test]
     fn reads_files_as_they_stand() {
         let text = "# a comment\n\n  A=\"1 2\" \r\nHOME\nB=#x\n";
-        assert_eq!(
-            file(text, "f", caller).unwrap(),
-            ["A=\"1 2\" ", "HOME=/home/me", "B=#x"]
-        );
+        assert_eq!(file(text, "f", caller).unwrap(), ["A=\"1 2\" ", "HOME=/home/me", "B=#x"]);
         assert!(file("A B=1", "f", caller).unwrap_err().to_string().contains("line 1"));
     }
 

@@ -27,13 +27,7 @@ impl Store {
         // First: while the store is in use nothing is collected, but images come.
         let index = self.index()?;
         let (sound, damaged) = self.check_blobs()?;
-        let mut check = Check {
-            store: self,
-            sound,
-            damaged,
-            told: BTreeSet::new(),
-            faults: Vec::new(),
-        };
+        let mut check = Check { store: self, sound, damaged, told: BTreeSet::new(), faults: Vec::new() };
         for entry in index.manifests {
             let name = entry.ref_name().unwrap_or(entry.digest.as_str()).to_owned();
             check.entry(&entry, &name, 0);
@@ -123,11 +117,7 @@ impl Check<'_> {
             Err(error) => return self.fault(name, &error.to_string()),
         };
         let here = |store: &Store, child: &Descriptor| fs::symlink_metadata(store.blob_path(&child.digest)).is_ok();
-        let held: Vec<Descriptor> = index
-            .manifests
-            .into_iter()
-            .filter(|child| here(self.store, child))
-            .collect();
+        let held: Vec<Descriptor> = index.manifests.into_iter().filter(|child| here(self.store, child)).collect();
         if held.is_empty() {
             self.fault(name, &format!("index {}: none of its manifests is here", entry.digest));
         }
@@ -137,10 +127,7 @@ impl Check<'_> {
     }
 
     fn manifest(&mut self, entry: &Descriptor, name: &str) {
-        let manifest = match self
-            .store
-            .read_json::<crate::oci::Manifest>(entry, MANIFEST_LIMIT, "manifest")
-        {
+        let manifest = match self.store.read_json::<crate::oci::Manifest>(entry, MANIFEST_LIMIT, "manifest") {
             Ok(manifest) => manifest,
             Err(error) => return self.fault(name, &error.to_string()),
         };
@@ -149,10 +136,7 @@ impl Check<'_> {
             whole &= self.blob(layer, "layer", name);
         }
         // An artifact's config is no image config: what it holds is not ours to judge.
-        let is_image = matches!(
-            manifest.config.media_type.as_str(),
-            media::CONFIG | media::DOCKER_CONFIG
-        );
+        let is_image = matches!(manifest.config.media_type.as_str(), media::CONFIG | media::DOCKER_CONFIG);
         if whole && is_image {
             let read = self.store.read_image(entry).map(drop);
             read.unwrap_or_else(|error| self.fault(name, &error.to_string()));

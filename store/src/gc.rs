@@ -66,9 +66,7 @@ impl Store {
             for entry in self.list(&format!("blobs/{algorithm}"))? {
                 let name = format!("{algorithm}:{}", entry.file_name().to_string_lossy());
                 let Ok(digest) = name.parse::<Digest>() else { continue };
-                let metadata = entry
-                    .metadata()
-                    .doing(|| format!("reading {}", entry.path().display()))?;
+                let metadata = entry.metadata().doing(|| format!("reading {}", entry.path().display()))?;
                 // Our own layers and configs are read-only; a manifest of ours only stays for a while longer.
                 let foreign = metadata.permissions().mode() & 0o222 != 0 && is_younger(&metadata, FOREIGN);
                 if !used.blobs.contains(&digest) && !foreign {

@@ -24,10 +24,7 @@ pub fn refusal(error: io::Error, doing: &str) -> Error {
     match error.kind() {
         ErrorKind::InvalidData => Error::Refused(format!("{doing}: {error}")),
         ErrorKind::UnexpectedEof => Error::Refused(format!("{doing}: it ends too early")),
-        _ => Error::Io {
-            doing: doing.to_owned(),
-            source: error,
-        },
+        _ => Error::Io { doing: doing.to_owned(), source: error },
     }
 }
 
@@ -59,11 +56,7 @@ pub struct Hashing<R> {
 impl<R: Read> Hashing<R> {
     /// Hashes what is read from `inner`.
     pub fn new(inner: R, hasher: Hasher) -> Self {
-        Self {
-            inner,
-            hasher,
-            length: 0,
-        }
+        Self { inner, hasher, length: 0 }
     }
 
     /// The digest and number of the bytes read.
@@ -119,16 +112,7 @@ enum Place {
 impl<'a> Gzip<'a> {
     fn new(input: Input<'a>) -> Self {
         let state = Box::new(DecompressorOxide::new());
-        Self {
-            input,
-            state,
-            ring: vec![0; CHUNK],
-            next: 0,
-            ready: 0,
-            crc: 0,
-            length: 0,
-            at: Place::Header,
-        }
+        Self { input, state, ring: vec![0; CHUNK], next: 0, ready: 0, crc: 0, length: 0, at: Place::Header }
     }
 
     /// Reads a member's header (RFC 1952, 2.3).
@@ -217,10 +201,7 @@ struct Zstd<'a> {
 
 impl<'a> Zstd<'a> {
     fn new(input: Input<'a>) -> Self {
-        Self {
-            input,
-            frame: FrameDecoder::new(),
-        }
+        Self { input, frame: FrameDecoder::new() }
     }
 
     /// Begins the next frame; `false` at the end of the input.
@@ -354,9 +335,7 @@ mod tests {
     fn all(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
         // A tiny buffer, so that every boundary falls everywhere.
-        open(Box::new(io::BufReader::with_capacity(7, bytes)))?
-            .read_to_end(&mut content)
-            .map(|_| content)
+        open(Box::new(io::BufReader::with_capacity(7, bytes)))?.read_to_end(&mut content).map(|_| content)
     }
 
     fn sample(length: usize) -> Vec<u8> {
@@ -394,10 +373,7 @@ mod tests {
         let bytes = gzip(&sample(5000), true);
         for length in 2..bytes.len() {
             let kind = all(&bytes[..length]).unwrap_err().kind();
-            assert!(
-                matches!(kind, ErrorKind::UnexpectedEof | ErrorKind::InvalidData),
-                "{length}: {kind:?}"
-            );
+            assert!(matches!(kind, ErrorKind::UnexpectedEof | ErrorKind::InvalidData), "{length}: {kind:?}");
         }
         let last = bytes.len() - 1;
         for at in [1, 2, 3, 60, 2000, last - 7, last] {

@@ -56,8 +56,7 @@ impl Layer {
     /// Unpacks the archive to its end.
     pub fn unpack(&mut self, archive: &mut Archive<'_>) -> Result<()> {
         while let Some(entry) = archive.next_entry()? {
-            self.entry(&entry, archive)
-                .map_err(|error| error.about(&shown(&entry.path)))?;
+            self.entry(&entry, archive).map_err(|error| error.about(&shown(&entry.path)))?;
         }
         settle::drop_needless(&mut self.tree)?;
         self.finish_directories()
@@ -106,10 +105,7 @@ impl Layer {
             return Ok(());
         }
         let (parent, name) = names::split(&path);
-        let place = Place {
-            parent: self.tree.enter(parent)?,
-            name,
-        };
+        let place = Place { parent: self.tree.enter(parent)?, name };
         match &entry.kind {
             Kind::File { size, map } => self.file(&place, entry, &metadata, (*size, map.as_deref()), archive),
             Kind::Directory => self.directory(&place, entry, metadata),
@@ -132,20 +128,10 @@ impl Layer {
         }
         let (seconds, nanoseconds) = entry.mtime;
         let times = Timestamps {
-            last_access: Timespec {
-                tv_sec: 0,
-                tv_nsec: UTIME_OMIT,
-            },
-            last_modification: Timespec {
-                tv_sec: seconds,
-                tv_nsec: nanoseconds.into(),
-            },
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() },
         };
-        Ok(Metadata {
-            mode: entry.mode,
-            owner: self.owners.of(entry.uid, entry.gid)?,
-            times,
-        })
+        Ok(Metadata { mode: entry.mode, owner: self.owners.of(entry.uid, entry.gid)?, times })
     }
 
     /// Makes something new; what an earlier entry of this layer put there is removed first.
@@ -180,9 +166,7 @@ impl Layer {
         if let Some(map) = map {
             ftruncate(&file, size).doing(doing)?;
             for segment in map {
-                archive
-                    .write_data(&file, segment.offset, segment.length)?
-                    .doing(doing)?;
+                archive.write_data(&file, segment.offset, segment.length)?.doing(doing)?;
             }
         } else {
             archive.write_data(&file, 0, size)?.doing(doing)?;
@@ -194,8 +178,7 @@ impl Layer {
         if metadata.mode & 0o7000 != 0 {
             fchmod(&file, Mode::from_raw_mode(metadata.mode)).doing(doing)?;
         }
-        self.xattrs(entry, |name, value| fsetxattr(&file, name, value, XattrFlags::empty()))
-            .doing(doing)?;
+        self.xattrs(entry, |name, value| fsetxattr(&file, name, value, XattrFlags::empty())).doing(doing)?;
         futimens(&file, &metadata.times).doing(doing)
     }
 
@@ -215,8 +198,7 @@ impl Layer {
         if !entry.xattrs.is_empty() {
             let doing = || describe("opening", &path);
             let fd = open_dir_in(parent, place.name).doing(doing)?;
-            self.xattrs(entry, |name, value| fsetxattr(&fd, name, value, XattrFlags::empty()))
-                .doing(doing)?;
+            self.xattrs(entry, |name, value| fsetxattr(&fd, name, value, XattrFlags::empty())).doing(doing)?;
         }
         self.directories.insert(path, metadata);
         Ok(())
@@ -229,22 +211,14 @@ impl Layer {
             return Ok(());
         }
         let (directory, name) = names::split(&target);
-        let missing = || {
-            Error::Refused(format!(
-                "it is a hard link to {}, which is not a file of this layer",
-                shown(&target)
-            ))
-        };
+        let missing =
+            || Error::Refused(format!("it is a hard link to {}, which is not a file of this layer", shown(&target)));
         let found = self.tree.find(directory)?.ok_or_else(missing)?;
-        let stat = status(found.fd.as_fd(), name)
-            .doing(|| describe("looking at", &target))?
-            .ok_or_else(missing)?;
+        let stat = status(found.fd.as_fd(), name).doing(|| describe("looking at", &target))?.ok_or_else(missing)?;
         if target == path || is(&stat, FileType::Directory) || is_whiteout(&stat) {
             return Err(missing());
         }
-        let made = self.make(place, |parent, new| {
-            linkat(&found.fd, name, parent, new, AtFlags::empty())
-        });
+        let made = self.make(place, |parent, new| linkat(&found.fd, name, parent, new, AtFlags::empty()));
         made.map(|_| ()).map_err(|error| match error {
             // What it was linked to has just been replaced by it.
             Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => missing(),
@@ -287,10 +261,7 @@ impl Layer {
         if !entry.xattrs.is_empty() {
             // Links have no descriptors that attributes can be set through.
             let path = [format!("/proc/self/fd/{}/", parent.as_raw_fd()).as_bytes(), place.name].concat();
-            self.xattrs(entry, |name, value| {
-                lsetxattr(&path[..], name, value, XattrFlags::empty())
-            })
-            .doing(doing)?;
+            self.xattrs(entry, |name, value| lsetxattr(&path[..], name, value, XattrFlags::empty())).doing(doing)?;
         }
         utimensat(parent, place.name, &metadata.times, AtFlags::SYMLINK_NOFOLLOW).doing(doing)
     }

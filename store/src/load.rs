@@ -63,33 +63,18 @@ impl std::str::FromStr for Source {
     /// `oci:DIR[:REF]`, `oci-archive:FILE[:REF]`, `docker-archive:FILE[:REF]`, `-`, or the path of an archive.
     fn from_str(text: &str) -> Result<Self> {
         let named = |kind: fn(PathBuf) -> Kind, rest: &str| {
-            let (path, name) = rest
-                .split_once(':')
-                .map_or((rest, None), |(path, name)| (path, Some(name.to_owned())));
+            let (path, name) = rest.split_once(':').map_or((rest, None), |(path, name)| (path, Some(name.to_owned())));
             let empty = path.is_empty() || name.as_deref() == Some("");
-            let source = Self {
-                kind: kind(path.into()),
-                name,
-            };
-            if empty {
-                Err(Error::Usage(format!("not a source of images: {text:?}")))
-            } else {
-                Ok(source)
-            }
+            let source = Self { kind: kind(path.into()), name };
+            if empty { Err(Error::Usage(format!("not a source of images: {text:?}"))) } else { Ok(source) }
         };
         match text.split_once(':') {
             Some(("oci", rest)) => named(Kind::Layout, rest),
             Some(("oci-archive", rest)) => named(Kind::OciArchive, rest),
             Some(("docker-archive", rest)) => named(Kind::DockerArchive, rest),
-            _ if text == "-" => Ok(Self {
-                kind: Kind::Input,
-                name: None,
-            }),
+            _ if text == "-" => Ok(Self { kind: Kind::Input, name: None }),
             _ if text.is_empty() => Err(Error::Usage("the source of images is empty".into())),
-            _ => Ok(Self {
-                kind: Kind::Archive(text.into()),
-                name: None,
-            }),
+            _ => Ok(Self { kind: Kind::Archive(text.into()), name: None }),
         }
     }
 }
@@ -101,30 +86,20 @@ pub fn load(
     options: &Options,
     arrived: &mut dyn FnMut(Arrival<'_>) -> Result<()>,
 ) -> Result<()> {
-    let mut loading = Loading {
-        store,
-        source,
-        options,
-        arrived,
-    };
+    let mut loading = Loading { store, source, options, arrived };
     let open = |path: &PathBuf| File::open(path).doing(|| format!("opening {}", path.display()));
     match &source.kind {
         Kind::Layout(dir) => loading.layout(dir),
         Kind::OciArchive(path) | Kind::DockerArchive(path) | Kind::Archive(path) => {
             let file = open(path)?;
             if fs::metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
-                return Err(Error::Usage(format!(
-                    "{0} is a directory\nhint: oci:{0}",
-                    path.display()
-                )));
+                return Err(Error::Usage(format!("{0} is a directory\nhint: oci:{0}", path.display())));
             }
-            loading
-                .archive(Box::new(file))
-                .map_err(|error| error.about(&format!("loading {}", path.display())))
+            loading.archive(Box::new(file)).map_err(|error| error.about(&format!("loading {}", path.display())))
         }
-        Kind::Input => loading
-            .archive(Box::new(std::io::stdin()))
-            .map_err(|error| error.about("loading standard input")),
+        Kind::Input => {
+            loading.archive(Box::new(std::io::stdin())).map_err(|error| error.about("loading standard input"))
+        }
     }
 }
 
@@ -139,10 +114,8 @@ struct Loading<'a> {
 impl Loading<'_> {
     fn archive(&mut self, input: Box<dyn Read + Send>) -> Result<()> {
         let contents = Contents::read(self.store, input)?;
-        let (index, manifest) = (
-            contents.documents.get(&b"index.json"[..]),
-            contents.documents.get(&b"manifest.json"[..]),
-        );
+        let (index, manifest) =
+            (contents.documents.get(&b"index.json"[..]), contents.documents.get(&b"manifest.json"[..]));
         match (&self.source.kind, index, manifest) {
             (Kind::DockerArchive(_), _, Some(manifest)) => self.docker(&contents, manifest),
             (Kind::DockerArchive(_), _, None) => Err(Error::Refused("it has no manifest.json".into())),
@@ -150,10 +123,7 @@ impl Loading<'_> {
                 if self.store.has_blob(descriptor) {
                     return Ok(());
                 }
-                Err(Error::Refused(format!(
-                    "it lacks blob {} of {} bytes",
-                    descriptor.digest, descriptor.size
-                )))
+                Err(Error::Refused(format!("it lacks blob {} of {} bytes", descriptor.digest, descriptor.size)))
             }),
             (Kind::OciArchive(_), None, _) => Err(Error::Refused("it has no index.json".into())),
             (_, None, Some(manifest)) => self.docker(&contents, manifest),
@@ -166,11 +136,8 @@ impl Loading<'_> {
         for (layer, diff_id) in image.manifest.layers.iter().zip(image.diff_ids()) {
             (self.arrived)(Arrival::Layer(&layer.digest, diff_id))?;
         }
-        let mut descriptor = Descriptor::new(
-            &image.descriptor.media_type,
-            image.descriptor.digest.clone(),
-            image.descriptor.size,
-        );
+        let mut descriptor =
+            Descriptor::new(&image.descriptor.media_type, image.descriptor.digest.clone(), image.descriptor.size);
         descriptor.platform = Some(image.config.platform());
         self.store.set_reference(name, &descriptor)?;
         (self.arrived)(Arrival::Image(image, name))
@@ -212,32 +179,11 @@ mod tests {
     fn reads_sources() {
         let source = |text: &str| text.parse::<Source>().unwrap();
         let path = PathBuf::from;
-        assert_eq!(
-            source("-"),
-            Source {
-                kind: Kind::Input,
-                name: None
-            }
-        );
-        assert_eq!(
-            source("oci:/a"),
-            Source {
-                kind: Kind::Layout(path("/a")),
-                name: None
-            }
-        );
-        assert_eq!(
-            source("oci:/a:b:1"),
-            Source {
-                kind: Kind::Layout(path("/a")),
-                name: Some("b:1".into())
-            }
-        );
+        assert_eq!(source("-"), Source { kind: Kind::Input, name: None });
+        assert_eq!(source("oci:/a"), Source { kind: Kind::Layout(path("/a")), name: None });
+        assert_eq!(source("oci:/a:b:1"), Source { kind: Kind::Layout(path("/a")), name: Some("b:1".into()) });
         assert_eq!(source("oci-archive:a.tar").kind, Kind::OciArchive(path("a.tar")));
-        assert_eq!(
-            source("docker-archive:a.tar:x").kind,
-            Kind::DockerArchive(path("a.tar"))
-        );
+        assert_eq!(source("docker-archive:a.tar:x").kind, Kind::DockerArchive(path("a.tar")));
         assert_eq!(source("dir/a:b.tar").kind, Kind::Archive(path("dir/a:b.tar")));
         for bad in ["", "oci:", "oci:a:", "docker-archive::x"] {
             assert_eq!(bad.parse::<Source>().unwrap_err().exit_code(), 2, "{bad:?}");

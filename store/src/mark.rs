@@ -58,9 +58,7 @@ impl Store {
             };
             if let Some(config) = &document.config {
                 let read = self.peek::<ImageConfig>(&config.digest, CONFIG_LIMIT);
-                marks
-                    .layers
-                    .extend(read.into_iter().flat_map(|config| config.rootfs.diff_ids));
+                marks.layers.extend(read.into_iter().flat_map(|config| config.rootfs.diff_ids));
             }
             let leaves = document.config.into_iter().chain(document.layers).chain(document.blobs);
             marks.blobs.extend(leaves.map(|leaf| leaf.digest));
@@ -71,9 +69,7 @@ impl Store {
     /// Reads a document for what it leads to only, so neither size nor digest matter.
     fn peek<T: serde::de::DeserializeOwned>(&self, digest: &Digest, limit: u64) -> Option<T> {
         let mut bytes = Vec::new();
-        File::open(self.blob_path(digest))
-            .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
-            .ok()?;
+        File::open(self.blob_path(digest)).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).ok()?;
         if bytes.len() as u64 > limit {
             return None;
         }

@@ -34,9 +34,7 @@ pub fn mount(text: &str) -> Result<Mount> {
     let mut options = Vec::new();
     let fields = fields(text);
     for field in &fields {
-        let (key, value) = field
-            .split_once('=')
-            .map_or((field.as_str(), None), |(key, value)| (key, Some(value)));
+        let (key, value) = field.split_once('=').map_or((field.as_str(), None), |(key, value)| (key, Some(value)));
         match (key, value) {
             ("type", Some(value)) => kind = Some(value),
             ("source" | "src", Some(value)) => source = Some(value),
@@ -83,10 +81,7 @@ pub fn resolve(mount: &mut Mount) -> Result<()> {
         let here = std::env::current_dir().doing(|| "finding the working directory".into())?;
         let path = lexical(&here.join(&mount.source));
         std::fs::metadata(&path).doing(|| format!("mounting {} on {}", path.display(), mount.destination))?;
-        mount.source = path
-            .into_os_string()
-            .into_string()
-            .map_err(|path| not_text(Path::new(&path)))?;
+        mount.source = path.into_os_string().into_string().map_err(|path| not_text(Path::new(&path)))?;
     }
     Ok(())
 }
@@ -94,9 +89,7 @@ pub fn resolve(mount: &mut Mount) -> Result<()> {
 /// Denies set-user-id programs and devices of a bind mount. Wanted where the container's root is the host's.
 pub fn harden(mount: &mut Mount) {
     if mount.kind == "bind" {
-        let missing = HARDENED
-            .iter()
-            .filter(|option| !mount.options.iter().any(|own| own == *option));
+        let missing = HARDENED.iter().filter(|option| !mount.options.iter().any(|own| own == *option));
         let missing: Vec<String> = missing.map(|option| (*option).to_owned()).collect();
         mount.options.extend(missing);
     }
@@ -114,10 +107,7 @@ pub fn clean(destination: &str) -> Result<String> {
     if !destination.starts_with('/') {
         return Err(refuse("is not absolute"));
     }
-    let parts: Vec<&str> = destination
-        .split('/')
-        .filter(|part| !matches!(*part, "" | "."))
-        .collect();
+    let parts: Vec<&str> = destination.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     if parts.contains(&"..") {
         return Err(refuse("holds .."));
     }
@@ -129,22 +119,12 @@ pub fn clean(destination: &str) -> Result<String> {
 
 fn bind(source: &str, destination: String) -> Mount {
     let options = ["rbind", "rprivate", "rw"].map(str::to_owned).to_vec();
-    Mount {
-        destination,
-        kind: "bind".into(),
-        source: source.to_owned(),
-        options,
-    }
+    Mount { destination, kind: "bind".into(), source: source.to_owned(), options }
 }
 
 fn memory(destination: String) -> Mount {
     let options = ["nosuid", "nodev", "noexec", "rw"].map(str::to_owned).to_vec();
-    Mount {
-        destination,
-        kind: "tmpfs".into(),
-        source: "tmpfs".into(),
-        options,
-    }
+    Mount { destination, kind: "tmpfs".into(), source: "tmpfs".into(), options }
 }
 
 /// A path of the host, not the name of a volume.
@@ -249,18 +229,7 @@ mod tests {
         assert_eq!((mount.source.as_str(), mount.destination.as_str()), ("/a", "/b/c"));
         assert_eq!(mount.options, ["rbind", "rprivate", "rw"]);
         assert_eq!(volume("./x:/y:ro,z").unwrap().options, ["rbind", "rprivate", "ro"]);
-        for bad in [
-            "/a",
-            "name:/b",
-            "/a:b",
-            "/a:/",
-            "/a:/b/../c",
-            "/a:/b:rshared",
-            "/a:/b:ro:x",
-            ":/b",
-            "~/a:/b",
-            "",
-        ] {
+        for bad in ["/a", "name:/b", "/a:b", "/a:/", "/a:/b/../c", "/a:/b:rshared", "/a:/b:ro:x", ":/b", "~/a:/b", ""] {
             assert_eq!(code(volume(bad)), 2, "{bad}");
         }
     }
@@ -268,21 +237,10 @@ mod tests {
     #[test]
     fn reads_mounts() {
         let read_only = mount("type=bind,src=/a,dst=/b,ro").unwrap();
-        assert_eq!(
-            (read_only.kind.as_str(), read_only.options.last().unwrap().as_str()),
-            ("bind", "ro")
-        );
-        assert_eq!(
-            mount("type=bind,\"source=/a,b\",target=/b,readonly=false")
-                .unwrap()
-                .source,
-            "/a,b"
-        );
+        assert_eq!((read_only.kind.as_str(), read_only.options.last().unwrap().as_str()), ("bind", "ro"));
+        assert_eq!(mount("type=bind,\"source=/a,b\",target=/b,readonly=false").unwrap().source, "/a,b");
         let memory = mount("type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1770").unwrap();
-        assert_eq!(
-            memory.options,
-            ["nosuid", "nodev", "noexec", "rw", "size=1m", "mode=1770"]
-        );
+        assert_eq!(memory.options, ["nosuid", "nodev", "noexec", "rw", "size=1m", "mode=1770"]);
         for bad in [
             "",
             "type=bind,src=/a",
@@ -298,10 +256,7 @@ mod tests {
     #[test]
     fn reads_tmpfs() {
         assert_eq!(tmpfs("/t").unwrap().options, ["nosuid", "nodev", "noexec", "rw"]);
-        assert_eq!(
-            tmpfs("/t:exec,size=64m,ro").unwrap().options,
-            ["nosuid", "nodev", "size=64m", "ro"]
-        );
+        assert_eq!(tmpfs("/t:exec,size=64m,ro").unwrap().options, ["nosuid", "nodev", "size=64m", "ro"]);
         assert_eq!(code(tmpfs("/t:size=")), 2);
         assert_eq!(code(tmpfs("t")), 2);
     }

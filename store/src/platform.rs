@@ -64,7 +64,8 @@ impl FromStr for Platform {
 
     fn from_str(text: &str) -> Result<Self> {
         let parts: Vec<&str> = text.split('/').collect();
-        let word = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        let word =
+            |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
         if !(2..=3).contains(&parts.len()) || !parts.iter().all(word) {
             return Err(Error::Usage(format!("--platform wants os/architecture[/variant], not {text:?}")));
         }

@@ -153,8 +153,30 @@ mod tests {
     fn refuses_what_is_not_a_reference() {
         let long = format!("a/{}", "b".repeat(255));
         for bad in [
-            "", "UPPER", "a//b", "/a", "a/", "a:", ":a", "a:-t", "a@sha256:00", "-a", "a b", "a..b", "a___b", "a/../b",
-            "../a", "q.io:0/x", "q.io:70000/x", "q.io:/x", "-q.io/x", "q_.io/x", "[::1/x", "[zz]/x", "a\n", &long,
+            "",
+            "UPPER",
+            "a//b",
+            "/a",
+            "a/",
+            "a:",
+            ":a",
+            "a:-t",
+            "a@sha256:00",
+            "-a",
+            "a b",
+            "a..b",
+            "a___b",
+            "a/../b",
+            "../a",
+            "q.io:0/x",
+            "q.io:70000/x",
+            "q.io:/x",
+            "-q.io/x",
+            "q_.io/x",
+            "[::1/x",
+            "[zz]/x",
+            "a\n",
+            &long,
         ] {
             assert_eq!(bad.parse::<Reference>().map_err(|e| e.exit_code()), Err(2), "{bad:?}");
         }

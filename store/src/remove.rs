@@ -66,16 +66,9 @@ impl Store {
             let entry = self.find_entry(text)?;
             let digest = entry.digest.clone();
             let places: Vec<usize> = if is_name_of(text, &entry) {
-                index
-                    .manifests
-                    .iter()
-                    .position(|other| *other == entry)
-                    .into_iter()
-                    .collect()
+                index.manifests.iter().position(|other| *other == entry).into_iter().collect()
             } else {
-                (0..index.manifests.len())
-                    .filter(|place| index.manifests[*place].digest == digest)
-                    .collect()
+                (0..index.manifests.len()).filter(|place| index.manifests[*place].digest == digest).collect()
             };
             if places.len() > 1 && !force {
                 return Err(several(text, index, &places));
@@ -91,23 +84,12 @@ impl Store {
             Ok((last.then_some(entry), names))
         })?;
         let Some(entry) = digest else {
-            return Ok(Removed {
-                names,
-                ..Removed::default()
-            });
+            return Ok(Removed { names, ..Removed::default() });
         };
         let mut candidates = Marks::default();
         self.mark_from(&entry, &mut candidates);
-        let freed = if self.try_lock_exclusively()? {
-            Some(self.sweep(&candidates)?)
-        } else {
-            None
-        };
-        Ok(Removed {
-            names,
-            digest: Some(entry.digest),
-            freed,
-        })
+        let freed = if self.try_lock_exclusively()? { Some(self.sweep(&candidates)?) } else { None };
+        Ok(Removed { names, digest: Some(entry.digest), freed })
     }
 
     fn sweep(&self, candidates: &Marks) -> Result<Freed> {
@@ -146,16 +128,11 @@ impl Store {
 /// Was the entry found by its name, rather than by its digest?
 fn is_name_of(text: &str, entry: &Descriptor) -> bool {
     let full = text.parse::<Reference>().map(|reference| reference.to_string());
-    entry
-        .ref_name()
-        .is_some_and(|name| name == text || full.is_ok_and(|full| full == name))
+    entry.ref_name().is_some_and(|name| name == text || full.is_ok_and(|full| full == name))
 }
 
 fn several(text: &str, index: &Index, places: &[usize]) -> Error {
-    let names: Vec<&str> = places
-        .iter()
-        .filter_map(|place| index.manifests[*place].ref_name())
-        .collect();
+    let names: Vec<&str> = places.iter().filter_map(|place| index.manifests[*place].ref_name()).collect();
     Error::Busy(format!(
         "image {text} has several references: {}\nhint: remove them by name, or all with -f",
         names.join(" ")

@@ -24,13 +24,7 @@ impl Store {
         let path = self.ingest_path("spool")?;
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let file = file.doing(|| format!("making {}", path.display()))?;
-        Ok(Spool {
-            store: self,
-            path,
-            file,
-            hasher: Hasher::sha256(),
-            size: 0,
-        })
+        Ok(Spool { store: self, path, file, hasher: Hasher::sha256(), size: 0 })
     }
 }
 
@@ -39,9 +33,7 @@ impl Spool<'_> {
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
         self.size += bytes.len() as u64;
-        self.file
-            .write_all(bytes)
-            .doing(|| format!("writing {}", self.path.display()))
+        self.file.write_all(bytes).doing(|| format!("writing {}", self.path.display()))
     }
 
     /// Makes it a blob under its own digest.

@@ -42,9 +42,7 @@ impl Container {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error).doing(|| format!("opening {}", lock.display())),
         }
-        let code = fs::read_to_string(self.dir.join("exit"))
-            .ok()
-            .and_then(|text| text.trim().parse().ok());
+        let code = fs::read_to_string(self.dir.join("exit")).ok().and_then(|text| text.trim().parse().ok());
         Ok(code.map_or(State::Created, State::Exited))
     }
 }

@@ -4,11 +4,7 @@ use std::time::{Duration, SystemTime};
 
 /// Now, to the nanosecond.
 pub fn now() -> String {
-    rfc3339(
-        SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default(),
-    )
+    rfc3339(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 /// A time since 1970 as `2024-02-29T12:34:56.789012345Z`.
@@ -16,10 +12,7 @@ pub fn rfc3339(since: Duration) -> String {
     let (days, second) = (since.as_secs() / 86400, since.as_secs() % 86400);
     let (year, month, day) = date(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:09}Z",
-        since.subsec_nanos()
-    )
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:09}Z", since.subsec_nanos())
 }
 
 /// The date of a day since 1970. Years are counted from March, so that the leap day is their last.
@@ -31,11 +24,7 @@ fn date(days: u64) -> (u64, u64, u64) {
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
     let january = u64::from(month >= 10);
-    (
-        era * 400 + year + january,
-        if month < 10 { month + 3 } else { month - 9 },
-        day,
-    )
+    (era * 400 + year + january, if month < 10 { month + 3 } else { month - 9 }, day)
 }
 
 #[cfg(test)]

@@ -18,13 +18,8 @@ const HELD: usize = 64;
 /// It must be run where the caller may remove what is inside: in its id-mapped user namespace, where there is one.
 pub fn remove(path: &Path) -> Result<()> {
     let doing = || format!("removing {}", path.display());
-    let name = path
-        .file_name()
-        .ok_or_else(|| Error::Failed(format!("{}: not a path to remove", doing())))?;
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or_else(|| Error::Failed(format!("{}: not a path to remove", doing())))?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = match openat(CWD, parent, flags, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(()),
@@ -57,11 +52,7 @@ struct Level {
 /// Removes everything within `top`, which is at `path`.
 fn empty(top: Dir, path: &Path) -> Result<()> {
     let doing = || format!("removing {}", path.display());
-    let mut levels = vec![Level {
-        name: CString::default(),
-        dir: top,
-        removed: false,
-    }];
+    let mut levels = vec![Level { name: CString::default(), dir: top, removed: false }];
     let mut moved = 0_u64;
     let prefix = random_hex(8)?;
     while let Some(level) = levels.last_mut() {
@@ -87,20 +78,13 @@ fn empty(top: Dir, path: &Path) -> Result<()> {
             continue;
         };
         if levels.len() < HELD {
-            levels.push(Level {
-                name: name.to_owned(),
-                dir,
-                removed: false,
-            });
+            levels.push(Level { name: name.to_owned(), dir, removed: false });
             continue;
         }
         // Moved to the top, it is met again when the top is read again.
         moved += 1;
         let up = format!(".{prefix}.{moved}");
-        let (top, here) = (
-            levels[0].dir.fd().doing(doing)?,
-            levels[levels.len() - 1].dir.fd().doing(doing)?,
-        );
+        let (top, here) = (levels[0].dir.fd().doing(doing)?, levels[levels.len() - 1].dir.fd().doing(doing)?);
         renameat(here, name, top, up.as_str()).doing(doing)?;
     }
     Ok(())

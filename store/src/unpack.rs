@@ -49,13 +49,7 @@ impl<'a> Unpacking<'a> {
     pub fn new(store: &'a Store) -> Result<Self> {
         rustix::process::umask(Mode::empty());
         let owners = Rc::new(Owners::here()?);
-        Ok(Self {
-            store,
-            owners,
-            left_out: LeftOut::default(),
-            asked: Vec::new(),
-            ready: HashMap::new(),
-        })
+        Ok(Self { store, owners, left_out: LeftOut::default(), asked: Vec::new(), ready: HashMap::new() })
     }
 
     /// Unpacks a layer, unless it is there. One that another program is unpacking is left until the end.
@@ -75,14 +69,11 @@ impl<'a> Unpacking<'a> {
     /// Unpacks what is missing of an image's layers, and publishes them.
     pub fn image(&mut self, image: &Image) -> Result<()> {
         let pairs = image.manifest.layers.iter().zip(image.diff_ids());
-        let pairs: Vec<_> = pairs
-            .map(|(layer, diff_id)| (layer.digest.clone(), diff_id.clone()))
-            .collect();
+        let pairs: Vec<_> = pairs.map(|(layer, diff_id)| (layer.digest.clone(), diff_id.clone())).collect();
         for (blob, diff_id) in &pairs {
             self.layer(blob, diff_id)?;
         }
-        self.asked
-            .retain(|(_, asked)| !pairs.iter().any(|(_, diff_id)| diff_id == asked));
+        self.asked.retain(|(_, asked)| !pairs.iter().any(|(_, diff_id)| diff_id == asked));
         self.publish_in_order(&pairs)
     }
 
@@ -185,9 +176,7 @@ fn about(error: Error, diff_id: &Digest) -> Error {
 }
 
 fn open_dir(path: &Path) -> Result<OwnedFd> {
-    File::open(path)
-        .map(OwnedFd::from)
-        .doing(|| format!("opening {}", path.display()))
+    File::open(path).map(OwnedFd::from).doing(|| format!("opening {}", path.display()))
 }
 
 /// The sole right to unpack a layer, held by the lock of a file in `ingest/`. Dropped, what was unpacked goes.
@@ -207,13 +196,7 @@ impl Claim {
             if store.layer_path(diff_id).exists() {
                 return Ok(None);
             }
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(&lock);
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&lock);
             let file = file.doing(doing)?;
             match flock(&file, operation) {
                 Err(Errno::WOULDBLOCK) => return Ok(None),
@@ -221,11 +204,7 @@ impl Claim {
             }
             // Whoever held the lock before has removed the file: only its name counts.
             if is_at(&file, &lock) && !store.layer_path(diff_id).exists() {
-                return Ok(Some(Self {
-                    path,
-                    lock,
-                    _file: file,
-                }));
+                return Ok(Some(Self { path, lock, _file: file }));
             }
         }
     }
@@ -266,17 +245,9 @@ fn extract(layer: &mut Layer, file: File, blob: &Digest, diff_id: &Digest) -> Re
         let reader = thread::Builder::new().spawn_scoped(scope, move || produce(file, blob, &full, &empty));
         let reader = reader.doing(|| "starting a thread".into())?;
         let hasher = diff_id.hasher();
-        let mut input = Chunks {
-            full: chunks,
-            used,
-            chunk: Vec::new(),
-            next: 0,
-            hasher,
-        };
+        let mut input = Chunks { full: chunks, used, chunk: Vec::new(), next: 0, hasher };
         let unpacked = layer.unpack(&mut Archive::new(&mut input));
-        let Chunks {
-            hasher, full: chunks, ..
-        } = input;
+        let Chunks { hasher, full: chunks, .. } = input;
         drop(chunks); // The reader, if it still runs, ends when nobody takes its chunks.
         let read = reader.join();
         unpacked?;

@@ -84,13 +84,7 @@ fn take_over(child: &OwnedFd) -> Option<OwnedFd> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut extra = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0; 1];
-    recvmsg(
-        child,
-        &mut [IoSliceMut::new(&mut byte)],
-        &mut extra,
-        RecvFlags::CMSG_CLOEXEC,
-    )
-    .ok()?;
+    recvmsg(child, &mut [IoSliceMut::new(&mut byte)], &mut extra, RecvFlags::CMSG_CLOEXEC).ok()?;
     extra.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,
@@ -134,9 +128,7 @@ pub fn as_mapped_root(work: impl FnOnce() -> Result<()>) -> Result<()> {
     )?;
     match wait_for(&started.child)? {
         0 => Ok(()),
-        code => Err(Error::Failed(format!(
-            "working in the user namespace ended with code {code}"
-        ))),
+        code => Err(Error::Failed(format!("working in the user namespace ended with code {code}"))),
     }
 }
 

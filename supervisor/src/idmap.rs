@@ -64,9 +64,7 @@ impl IdMaps {
             Self::Ranges(uids, gids) => {
                 // Both at once: each is a program to load, and starting a container waits for them.
                 let started = [start("newuidmap", pid, uids)?, start("newgidmap", pid, gids)?];
-                started
-                    .into_iter()
-                    .try_for_each(|(program, child)| finish(program, child))
+                started.into_iter().try_for_each(|(program, child)| finish(program, child))
             }
         }
     }
@@ -74,16 +72,8 @@ impl IdMaps {
 
 fn start(program: &'static str, pid: i32, maps: &[String]) -> Result<(&'static str, Child)> {
     let mut command = Command::new(program);
-    command
-        .arg(pid.to_string())
-        .args(maps)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    command
-        .spawn()
-        .doing(|| format!("starting {program}"))
-        .map(|child| (program, child))
+    command.arg(pid.to_string()).args(maps).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.spawn().doing(|| format!("starting {program}")).map(|child| (program, child))
 }
 
 fn finish(program: &str, mut child: Child) -> Result<()> {
@@ -118,10 +108,7 @@ fn ranges(text: &str, owner: &[String; 2]) -> Vec<Range> {
     let parse = |line: &str| {
         let mut fields = line.split(':');
         let name = fields.next().filter(|name| !name.is_empty())?;
-        let range = Range {
-            start: fields.next()?.trim().parse().ok()?,
-            count: fields.next()?.trim().parse().ok()?,
-        };
+        let range = Range { start: fields.next()?.trim().parse().ok()?, count: fields.next()?.trim().parse().ok()? };
         (owner.iter().any(|own| own == name) && range.count > 0).then_some(range)
     };
     text.lines().filter_map(parse).collect()
@@ -130,12 +117,8 @@ fn ranges(text: &str, owner: &[String; 2]) -> Vec<Range> {
 fn user_name(uid: u32) -> Option<String> {
     let passwd = read_small("/etc/passwd");
     let entry = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let found = entry
-        .into_iter()
-        .find(|fields| fields.get(2).is_some_and(|field| field.parse() == Ok(uid)));
-    found
-        .map(|fields| fields[0].to_owned())
-        .or_else(|| std::env::var("USER").ok())
+    let found = entry.into_iter().find(|fields| fields.get(2).is_some_and(|field| field.parse() == Ok(uid)));
+    found.map(|fields| fields[0].to_owned()).or_else(|| std::env::var("USER").ok())
 }
 
 /// A file that may be missing: then nothing is configured.
@@ -146,9 +129,7 @@ fn read_small(path: &str) -> String {
 /// Finds a program along `PATH`.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(program))
-        .find(|file| is_program(file))
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| is_program(file))
 }
 
 fn is_program(path: &Path) -> bool {
@@ -165,22 +146,7 @@ mod tests {
         let owner = ["ann".to_owned(), "1001".to_owned()];
         let text = "# comment\nbob:1:2\nann:100000:65536\n1001:300000:10\nann:x:1\nann:5\nann:7:0\n";
         let found = ranges(text, &owner);
-        assert_eq!(
-            found,
-            [
-                Range {
-                    start: 100_000,
-                    count: 65_536
-                },
-                Range {
-                    start: 300_000,
-                    count: 10
-                }
-            ]
-        );
-        assert_eq!(
-            arguments(1001, &found).join(" "),
-            "0 1001 1 1 100000 65536 65537 300000 10"
-        );
+        assert_eq!(found, [Range { start: 100_000, count: 65_536 }, Range { start: 300_000, count: 10 }]);
+        assert_eq!(arguments(1001, &found).join(" "), "0 1001 1 1 100000 65536 65537 300000 10");
     }
 }

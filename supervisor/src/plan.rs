@@ -25,14 +25,8 @@ impl Plan {
         }
         // The working directory is made where it is missing, before the root may become read-only.
         plan.option(&["--directory", &spec.process.cwd]);
-        spec.linux
-            .masked_paths
-            .iter()
-            .for_each(|path| plan.option(&["--mask", path]));
-        spec.linux
-            .readonly_paths
-            .iter()
-            .for_each(|path| plan.option(&["--read-only-path", path]));
+        spec.linux.masked_paths.iter().for_each(|path| plan.option(&["--mask", path]));
+        spec.linux.readonly_paths.iter().for_each(|path| plan.option(&["--read-only-path", path]));
         if spec.root.readonly {
             plan.option(&["--read-only"]);
         }
@@ -62,33 +56,18 @@ impl Plan {
         }
         // What is removed at its end need not survive a power cut: the kernel can skip writing it back.
         let more = if spec.flag(annotation::REMOVE) { "volatile" } else { "" };
-        self.option(&[
-            "--overlay",
-            &within("upper")?,
-            &within("work")?,
-            &within(&spec.root.path)?,
-            more,
-        ]);
+        self.option(&["--overlay", &within("upper")?, &within("work")?, &within(&spec.root.path)?, more]);
         Ok(())
     }
 
     fn mount(&mut self, mount: &Mount, bundle: &Path) -> Result<()> {
-        let Mount {
-            destination,
-            kind,
-            source,
-            options,
-        } = mount;
+        let Mount { destination, kind, source, options } = mount;
         let bind = kind == "bind" || options.iter().any(|option| option == "bind" || option == "rbind");
         if bind && source.starts_with("rootfs/") {
             self.option(&["--keep-writable", destination]);
             return Ok(());
         }
-        let source = if bind {
-            path_text(&bundle.join(source))?
-        } else {
-            source.clone()
-        };
+        let source = if bind { path_text(&bundle.join(source))? } else { source.clone() };
         let kind = if bind { "bind" } else { kind };
         self.option(&["--mount", kind, &source, destination, &options.join(",")]);
         if destination == "/dev" && !bind {
@@ -107,13 +86,7 @@ impl Plan {
         self.option(&["--cwd", &process.cwd]);
         process.env.iter().for_each(|entry| self.option(&["--env", entry]));
         if let Some(capabilities) = &process.capabilities {
-            let Capabilities {
-                bounding,
-                effective,
-                permitted,
-                inheritable,
-                ambient,
-            } = capabilities;
+            let Capabilities { bounding, effective, permitted, inheritable, ambient } = capabilities;
             let sets = [
                 ("--bounding", bounding),
                 ("--effective", effective),
@@ -129,8 +102,7 @@ impl Plan {
             self.option(&["--no-new-privs"]);
         }
         self.option(&["--"]);
-        self.0
-            .extend(process.args.iter().map(|argument| argument.clone().into_bytes()));
+        self.0.extend(process.args.iter().map(|argument| argument.clone().into_bytes()));
     }
 
     fn option(&mut self, words: &[&str]) {
@@ -140,10 +112,7 @@ impl Plan {
     /// The plan as crate-init reads it: `first`, then all options, each word ended by a NUL.
     pub fn bytes(&self, first: &[String]) -> Vec<u8> {
         let first = first.iter().map(String::as_bytes);
-        first
-            .chain(self.0.iter().map(Vec::as_slice))
-            .flat_map(|word| [word, b"\0"].concat())
-            .collect()
+        first.chain(self.0.iter().map(Vec::as_slice)).flat_map(|word| [word, b"\0"].concat()).collect()
     }
 
     /// The plan for people: one option a line, quoted for a shell.

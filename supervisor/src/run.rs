@@ -26,18 +26,14 @@ pub fn run(name: &str) -> Result<u8> {
     let lock = container.lock(&store)?;
     let spec = container.spec()?;
     if spec.process.terminal {
-        return Err(Error::Failed(
-            "running: config.json asks for a terminal, which is not supported yet".into(),
-        ));
+        return Err(Error::Failed("running: config.json asks for a terminal, which is not supported yet".into()));
     }
     // What it ended with before says nothing any more; if this fails, the record is only old until the next one.
     let _ = fs::remove_file(container.dir.join("exit"));
     let outcome = match attempt(&store, &container, &spec) {
         Outcome::Failed(OVERLAY_REFUSED, reason) => {
             keep_what_is_written(&container, &reason)?;
-            crate::tell(&format!(
-                "{reason}: the container gets a private copy of its image instead"
-            ));
+            crate::tell(&format!("{reason}: the container gets a private copy of its image instead"));
             match copy(&store, &container, &spec) {
                 Ok(()) => attempt(&store, &container, &spec),
                 Err(error) => failed(&error),
@@ -52,9 +48,7 @@ pub fn run(name: &str) -> Result<u8> {
             if code == OVERLAY_REFUSED { 125 } else { code }
         }
     };
-    let finished = store
-        .lock_shared()
-        .and_then(|()| finish(&store, &container, &spec, code));
+    let finished = store.lock_shared().and_then(|()| finish(&store, &container, &spec, code));
     // The code is what counts, whatever became of the record.
     finished.unwrap_or_else(|error| crate::tell(&error));
     drop(lock);
@@ -123,10 +117,7 @@ fn keep_what_is_written(container: &Container, reason: &str) -> Result<()> {
     let mut entries = fs::read_dir(&upper).doing(|| format!("reading {}", upper.display()))?;
     match entries.next() {
         None => Ok(()),
-        Some(_) => Err(Error::Failed(format!(
-            "{reason}\nhint: what the container wrote is in {}",
-            upper.display()
-        ))),
+        Some(_) => Err(Error::Failed(format!("{reason}\nhint: what the container wrote is in {}", upper.display()))),
     }
 }
 
@@ -147,10 +138,7 @@ fn copy(store: &Store, container: &Container, spec: &Spec) -> Result<()> {
 fn sealed_init() -> Result<OwnedFd> {
     let own = fs::read_link("/proc/self/exe").doing(|| "finding this program".into())?;
     let path = own.with_file_name("crate-init");
-    sealed(
-        "crate-init",
-        &mut File::open(&path).doing(|| format!("opening {}", path.display()))?,
-    )
+    sealed("crate-init", &mut File::open(&path).doing(|| format!("opening {}", path.display()))?)
 }
 
 fn sealed<R: Read>(name: &str, content: &mut R) -> Result<OwnedFd> {
@@ -158,9 +146,7 @@ fn sealed<R: Read>(name: &str, content: &mut R) -> Result<OwnedFd> {
     // Since Linux 6.3 a memfd says whether it may be executed, and a system may insist on it.
     let made = memfd_create(name, flags | MemfdFlags::EXEC).or_else(|_| memfd_create(name, flags));
     let mut file = File::from(made.doing(|| "making a memory file".into())?);
-    io::copy(content, &mut file)
-        .and_then(|_| file.rewind())
-        .doing(|| "filling a memory file".into())?;
+    io::copy(content, &mut file).and_then(|_| file.rewind()).doing(|| "filling a memory file".into())?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
     fcntl_add_seals(&file, seals).doing(|| "sealing a memory file".into())?;
     Ok(file.into())

@@ -57,11 +57,8 @@ fn takes_default(pid: i32, signal: i32) -> bool {
 fn default_in(status: &str, signal: i32) -> bool {
     let bit = 1_u64 << (signal - 1);
     let has = |line: &str| {
-        let mask = ["SigBlk:", "SigIgn:", "SigCgt:"]
-            .into_iter()
-            .find_map(|name| line.strip_prefix(name));
-        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-            .is_some_and(|mask| mask & bit != 0)
+        let mask = ["SigBlk:", "SigIgn:", "SigCgt:"].into_iter().find_map(|name| line.strip_prefix(name));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & bit != 0)
     };
     !status.lines().any(has)
 }

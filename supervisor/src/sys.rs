@@ -36,33 +36,19 @@ pub fn clone(flags: u64) -> Result<Option<Child>> {
     match unsafe { libc::syscall(libc::SYS_clone3, arguments.as_mut_ptr(), size_of_val(&arguments)) } {
         0 => Ok(None),
         // SAFETY: the kernel has opened the descriptor for this process.
-        pid if pid > 0 => Ok(Some(Child {
-            pid: pid as i32,
-            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
-        })),
+        pid if pid > 0 => Ok(Some(Child { pid: pid as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })),
         _ => Err(Error::last_os_error()),
     }
 }
 
 /// execveat(2) of an open file; comes back only when it fails.
 pub fn exec_fd(file: BorrowedFd, arguments: &[&CStr]) -> Error {
-    let list: Vec<_> = arguments
-        .iter()
-        .map(|argument| argument.as_ptr())
-        .chain([ptr::null()])
-        .collect();
+    let list: Vec<_> = arguments.iter().map(|argument| argument.as_ptr()).chain([ptr::null()]).collect();
     let environment = [ptr::null::<libc::c_char>()];
     let (empty, file) = (c"".as_ptr(), file.as_raw_fd());
     // SAFETY: both lists end with a null pointer, and every string with a NUL.
     unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            file,
-            empty,
-            list.as_ptr(),
-            environment.as_ptr(),
-            libc::AT_EMPTY_PATH,
-        );
+        libc::syscall(libc::SYS_execveat, file, empty, list.as_ptr(), environment.as_ptr(), libc::AT_EMPTY_PATH);
     }
     Error::last_os_error()
 }
@@ -70,15 +56,7 @@ pub fn exec_fd(file: BorrowedFd, arguments: &[&CStr]) -> Error {
 /// pidfd_send_signal(2): never reaches another process than the one the descriptor names. Since Linux 5.1.
 pub fn send_signal(pidfd: BorrowedFd, signal: i32) -> Result<()> {
     // SAFETY: numbers, and a null pointer where no further information is sent.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_raw_fd(),
-            signal,
-            ptr::null::<()>(),
-            0,
-        )
-    })
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, ptr::null::<()>(), 0) })
 }
 
 /// Blocks `signals` and returns a descriptor that reads them (signalfd(2)). Those that the caller has this process
@@ -116,10 +94,7 @@ fn is_ignored(signal: i32) -> bool {
 pub fn listen_to_kill(signals: &[u32]) -> Result<OwnedFd> {
     let filter = kill_filter(signals);
     let length = u16::try_from(filter.len()).map_err(|_| Error::from_raw_os_error(libc::E2BIG))?;
-    let program = libc::sock_fprog {
-        len: length,
-        filter: filter.as_ptr().cast_mut(),
-    };
+    let program = libc::sock_fprog { len: length, filter: filter.as_ptr().cast_mut() };
     let (operation, flags) = (libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
     // SAFETY: the program points to as many instructions as it says, and lives through the call.
     let fd = unsafe { libc::syscall(libc::SYS_seccomp, operation, flags, &raw const program) };
@@ -133,34 +108,16 @@ fn kill_filter(signals: &[u32]) -> Vec<libc::sock_filter> {
     const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
-    let step = |code: u32, k, jt, jf| libc::sock_filter {
-        code: code as u16,
-        jt,
-        jf,
-        k,
-    };
+    let step = |code: u32, k, jt, jf| libc::sock_filter { code: code as u16, jt, jf, k };
     let allow = step(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0);
-    let native = if cfg!(target_arch = "x86_64") {
-        0xc000_003e
-    } else {
-        0xc000_00b7
-    }; // AUDIT_ARCH_*
+    let native = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_00b7 }; // AUDIT_ARCH_*
     // In struct seccomp_data: the call at 0, the architecture at 4, the low halves of the arguments from 16 on.
     let mut filter = vec![step(LOAD, 4, 0, 0), step(EQUAL, native, 1, 0), allow];
     let count = signals.len() as u8;
     for (call, signal_at) in [(libc::SYS_kill, 24), (libc::SYS_tkill, 24), (libc::SYS_tgkill, 32)] {
         filter.extend([step(LOAD, 0, 0, 0), step(EQUAL, call as u32, 0, count + 5)]);
-        filter.extend([
-            step(LOAD, 16, 0, 0),
-            step(EQUAL, 1, 0, count + 1),
-            step(LOAD, signal_at, 0, 0),
-        ]);
-        filter.extend(
-            signals
-                .iter()
-                .zip(0..)
-                .map(|(signal, place)| step(EQUAL, *signal, count - place, 0)),
-        );
+        filter.extend([step(LOAD, 16, 0, 0), step(EQUAL, 1, 0, count + 1), step(LOAD, signal_at, 0, 0)]);
+        filter.extend(signals.iter().zip(0..).map(|(signal, place)| step(EQUAL, *signal, count - place, 0)));
         filter.extend([allow, step(RETURN, libc::SECCOMP_RET_USER_NOTIF, 0, 0)]);
     }
     filter.push(allow);
@@ -185,26 +142,13 @@ pub fn receive(listener: BorrowedFd) -> Result<Notification> {
     let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
     // SAFETY: the structure lives through the call.
     check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_RECV, &raw mut call) }.into())?;
-    let signal = call.data.args[if libc::c_long::from(call.data.nr) == libc::SYS_tgkill {
-        2
-    } else {
-        1
-    }];
-    Ok(Notification {
-        id: call.id,
-        thread: call.pid,
-        signal: signal as i32,
-    })
+    let signal = call.data.args[if libc::c_long::from(call.data.nr) == libc::SYS_tgkill { 2 } else { 1 }];
+    Ok(Notification { id: call.id, thread: call.pid, signal: signal as i32 })
 }
 
 /// Lets a stopped call go on as if nothing had been (`SECCOMP_USER_NOTIF_FLAG_CONTINUE`). Since Linux 5.5.
 pub fn let_continue(listener: BorrowedFd, call: &Notification) -> Result<()> {
-    let mut answer = libc::seccomp_notif_resp {
-        id: call.id,
-        val: 0,
-        error: 0,
-        flags: 1,
-    };
+    let mut answer = libc::seccomp_notif_resp { id: call.id, val: 0, error: 0, flags: 1 };
     // SAFETY: the structure lives through the call.
     check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_SEND, &raw mut answer) }.into())
 }

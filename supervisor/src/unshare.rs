@@ -56,8 +56,6 @@ fn enter(maps: &IdMaps) -> Result<()> {
     (&go).write_all(b"g").doing(|| "releasing the child".into())?;
     match child::wait_for(&mapper)? {
         0 => sys::become_root().doing(|| "becoming root of the user namespace".into()),
-        _ => Err(Error::Failed(
-            "the ids of the user namespace could not be mapped".into(),
-        )),
+        _ => Err(Error::Failed("the ids of the user namespace could not be mapped".into())),
     }
 }

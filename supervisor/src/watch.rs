@@ -40,9 +40,7 @@ pub fn watch(started: &Started, signal_source: &OwnedFd, ready: OwnedFd) -> Resu
         if !spoken.is_empty()
             && let Some(pipe) = ready.take()
         {
-            pipe.take(LINE_LIMIT)
-                .read_to_end(&mut failure)
-                .doing(|| "hearing from crate-init".into())?;
+            pipe.take(LINE_LIMIT).read_to_end(&mut failure).doing(|| "hearing from crate-init".into())?;
         }
         if !signalled.is_empty() {
             while let Some(signal) = next_signal(signal_source) {
@@ -66,11 +64,8 @@ pub fn watch(started: &Started, signal_source: &OwnedFd, ready: OwnedFd) -> Resu
 
 /// Waits until something can be read from one of the sources; what happened on each.
 fn happened<const N: usize>(sources: [Option<BorrowedFd>; N]) -> Result<[PollFlags; N]> {
-    let mut polled: Vec<_> = sources
-        .iter()
-        .flatten()
-        .map(|source| PollFd::from_borrowed_fd(*source, PollFlags::IN))
-        .collect();
+    let mut polled: Vec<_> =
+        sources.iter().flatten().map(|source| PollFd::from_borrowed_fd(*source, PollFlags::IN)).collect();
     while let Err(errno) = poll(&mut polled, None) {
         if errno != Errno::INTR {
             return Err(errno).doing(|| "waiting for the container".into());
@@ -83,9 +78,7 @@ fn happened<const N: usize>(sources: [Option<BorrowedFd>; N]) -> Result<[PollFla
 fn outcome(code: u8, killed_by: Option<i32>, failure: &[u8]) -> Outcome {
     let Some((first, text)) = failure.split_first() else {
         // What killed it in place of its default action is not what it is said to have died of.
-        let as_sent = killed_by
-            .filter(|_| code == 137)
-            .and_then(|signal| u8::try_from(128 + signal).ok());
+        let as_sent = killed_by.filter(|_| code == 137).and_then(|signal| u8::try_from(128 + signal).ok());
         return Outcome::Ended(as_sent.unwrap_or(code));
     };
     Outcome::Failed(*first, String::from_utf8_lossy(text).into_owned())

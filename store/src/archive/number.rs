@@ -49,9 +49,8 @@ pub fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > 19 || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let number = text.iter().try_fold(0_u64, |number, byte| {
-        number.checked_mul(10)?.checked_add(u64::from(byte - b'0'))
-    });
+    let number =
+        text.iter().try_fold(0_u64, |number, byte| number.checked_mul(10)?.checked_add(u64::from(byte - b'0')));
     number.filter(|number| i64::try_from(*number).is_ok())
 }
 
@@ -93,18 +92,9 @@ mod tests {
             (b"\xff\xff\xff\xff\xff\xff\xff\xff", -1),
             (b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff", i64::MAX),
         ] {
-            assert!(
-                field(bytes, "x").ok() == Some(number) || bytes.len() == 12 && number == i64::MAX,
-                "{bytes:?}"
-            );
+            assert!(field(bytes, "x").ok() == Some(number) || bytes.len() == 12 && number == i64::MAX, "{bytes:?}");
         }
-        for bytes in [
-            &b"0000648\0"[..],
-            b"-1\0\0\0\0\0\0",
-            b"6 44\0\0\0\0",
-            b"644\x00644\0",
-            b"0x1f\0\0\0\0",
-        ] {
+        for bytes in [&b"0000648\0"[..], b"-1\0\0\0\0\0\0", b"6 44\0\0\0\0", b"644\x00644\0", b"0x1f\0\0\0\0"] {
             assert!(field(bytes, "x").is_err(), "{bytes:?}");
         }
         let huge = b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff";
@@ -117,16 +107,7 @@ mod tests {
     fn reads_decimals_and_times() {
         assert_eq!(decimal(b"0012"), Some(12));
         assert_eq!(decimal(b"9223372036854775807"), Some(i64::MAX.unsigned_abs()));
-        for bad in [
-            &b""[..],
-            b"-1",
-            b"+1",
-            b" 1",
-            b"1 ",
-            b"9223372036854775808",
-            b"1.0",
-            b"\xd9\xa1",
-        ] {
+        for bad in [&b""[..], b"-1", b"+1", b" 1", b"1 ", b"9223372036854775808", b"1.0", b"\xd9\xa1"] {
             assert_eq!(decimal(bad), None, "{bad:?}");
         }
         assert_eq!(time(b"1"), Some((1, 0)));

@@ -123,11 +123,7 @@ fn set_sparse(sparse: &mut Sparse, name: &[u8], value: &[u8]) -> Result<()> {
         b"map" => once(&mut sparse.map, map(value), name),
         b"offset" => once(&mut sparse.half, number, name),
         b"numbytes" => {
-            let segment = sparse
-                .half
-                .take()
-                .zip(number)
-                .map(|(offset, length)| Segment { offset, length });
+            let segment = sparse.half.take().zip(number).map(|(offset, length)| Segment { offset, length });
             let segment = segment.ok_or_else(|| refused("its sparse map is malformed"))?;
             sparse.map.get_or_insert_default().push(segment);
             Ok(())
@@ -143,15 +139,7 @@ fn map(value: &[u8]) -> Option<Vec<Segment>> {
     }
     let numbers: Option<Vec<u64>> = value.split(|byte| *byte == b',').map(number::decimal).collect();
     let numbers = numbers.filter(|numbers| numbers.len() % 2 == 0)?;
-    Some(
-        numbers
-            .chunks_exact(2)
-            .map(|pair| Segment {
-                offset: pair[0],
-                length: pair[1],
-            })
-            .collect(),
-    )
+    Some(numbers.chunks_exact(2).map(|pair| Segment { offset: pair[0], length: pair[1] }).collect())
 }
 
 fn text(value: &[u8]) -> Option<Vec<u8>> {
@@ -199,15 +187,9 @@ mod tests {
         .concat();
         let records = parse(&block).unwrap();
         assert_eq!(records.path.unwrap(), "häuser/\u{fffd}".as_bytes());
-        assert_eq!(
-            records.xattrs[0],
-            (b"security.capability".to_vec(), b"\x01\0\0\x02=\n\0".to_vec())
-        );
+        assert_eq!(records.xattrs[0], (b"security.capability".to_vec(), b"\x01\0\0\x02=\n\0".to_vec()));
         assert_eq!(records.xattrs[1], (b"user.empty".to_vec(), Vec::new()));
-        assert_eq!(
-            (records.size, records.uid, records.gid),
-            (Some(8_589_934_592), Some(4_294_967_294), None)
-        );
+        assert_eq!((records.size, records.uid, records.gid), (Some(8_589_934_592), Some(4_294_967_294), None));
         assert_eq!(records.mtime, Some((1_700_000_000, 250_000_000)));
         assert_eq!(records.link.unwrap(), b"\xff\xfe");
         assert!(parse(b"").unwrap().is_empty());
@@ -248,39 +230,19 @@ mod tests {
             assert_eq!(parse(&record(key, value)).unwrap_err().exit_code(), 6, "{key}");
         }
         for key in ["path", "size", "mtime", "SCHILY.xattr.user.a", "GNU.sparse.size"] {
-            assert_eq!(
-                parse(&record(key, b"1").repeat(2)).unwrap_err().exit_code(),
-                6,
-                "{key} twice"
-            );
+            assert_eq!(parse(&record(key, b"1").repeat(2)).unwrap_err().exit_code(), 6, "{key} twice");
         }
     }
 
     #[test]
     fn reads_the_sparse_formats_0() {
-        let segments = vec![
-            Segment { offset: 0, length: 5 },
-            Segment {
-                offset: 4096,
-                length: 10,
-            },
-        ];
+        let segments = vec![Segment { offset: 0, length: 5 }, Segment { offset: 4096, length: 10 }];
         let pair = |offset: &[u8], length: &[u8]| {
-            [
-                record("GNU.sparse.offset", offset),
-                record("GNU.sparse.numbytes", length),
-            ]
-            .concat()
+            [record("GNU.sparse.offset", offset), record("GNU.sparse.numbytes", length)].concat()
         };
         let old = parse(&[pair(b"0", b"5"), pair(b"4096", b"10")].concat()).unwrap();
         let new = parse(&record("GNU.sparse.map", b"0,5,4096,10")).unwrap();
-        assert_eq!(
-            (&old.sparse.map, &new.sparse.map),
-            (&Some(segments.clone()), &Some(segments))
-        );
-        assert_eq!(
-            parse(&record("GNU.sparse.map", b"")).unwrap().sparse.map,
-            Some(Vec::new())
-        );
+        assert_eq!((&old.sparse.map, &new.sparse.map), (&Some(segments.clone()), &Some(segments)));
+        assert_eq!(parse(&record("GNU.sparse.map", b"")).unwrap().sparse.map, Some(Vec::new()));
     }
 }

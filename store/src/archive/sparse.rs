@@ -26,10 +26,8 @@ pub fn add_old(map: &mut Vec<Segment>, headers: &[GnuSparseHeader]) -> Result<()
         if map.len() >= LIMIT {
             return Err(refused());
         }
-        let (offset, length) = (
-            number::size(&header.offset, "sparse map")?,
-            number::size(&header.numbytes, "sparse map")?,
-        );
+        let (offset, length) =
+            (number::size(&header.offset, "sparse map")?, number::size(&header.numbytes, "sparse map")?);
         map.push(Segment { offset, length });
     }
     Ok(())
@@ -39,16 +37,10 @@ pub fn add_old(map: &mut Vec<Segment>, headers: &[GnuSparseHeader]) -> Result<()
 /// segments there are, then offset and length of each. `line` gives the next line.
 pub fn read_new(mut line: impl FnMut() -> Result<Vec<u8>>) -> Result<Vec<Segment>> {
     let mut next = || number::decimal(&line()?).ok_or_else(refused);
-    let count = usize::try_from(next()?)
-        .ok()
-        .filter(|count| *count <= LIMIT)
-        .ok_or_else(refused)?;
+    let count = usize::try_from(next()?).ok().filter(|count| *count <= LIMIT).ok_or_else(refused)?;
     let mut map = Vec::new();
     for _ in 0..count {
-        map.push(Segment {
-            offset: next()?,
-            length: next()?,
-        });
+        map.push(Segment { offset: next()?, length: next()? });
     }
     Ok(map)
 }
@@ -70,16 +62,12 @@ pub fn check(map: &[Segment], size: u64, data: u64) -> Result<()> {
 impl Archive<'_> {
     /// A sparse file of the old GNU format: the map is in the header and in blocks after it.
     pub(super) fn sparse_old(&mut self, header: &Header, data: u64) -> Result<Kind> {
-        let gnu = header
-            .as_gnu()
-            .ok_or_else(|| super::refused("it is sparse, but its header is not GNU's"))?;
+        let gnu = header.as_gnu().ok_or_else(|| super::refused("it is sparse, but its header is not GNU's"))?;
         let mut map = Vec::new();
         add_old(&mut map, &gnu.sparse)?;
         let mut more = gnu.is_extended();
         while more {
-            let block = self
-                .block()?
-                .ok_or_else(|| super::refused("the archive ends within an entry"))?;
+            let block = self.block()?.ok_or_else(|| super::refused("the archive ends within an entry"))?;
             let mut extension = GnuExtSparseHeader::new();
             extension.as_mut_bytes().copy_from_slice(&block);
             add_old(&mut map, extension.sparse())?;

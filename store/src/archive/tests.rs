@@ -28,9 +28,7 @@ fn pax(records: &[(&str, &str)]) -> Vec<u8> {
     let mut data = Vec::new();
     for (key, value) in records {
         let rest = key.len() + value.len() + 3;
-        let length = (rest..rest + 9)
-            .find(|length| *length == rest + length.to_string().len())
-            .unwrap();
+        let length = (rest..rest + 9).find(|length| *length == rest + length.to_string().len()).unwrap();
         data.extend(format!("{length} {key}={value}\n").bytes());
     }
     entry(b'x', b"PaxHeaders/x", &data)
@@ -95,38 +93,14 @@ fn refuses_what_readers_differ_about() {
         vec![entry(b'D', b"a", b"")],
         vec![entry(b'V', b"a", b"")],
         vec![pax(&[("GNU.sparse.size", "5")]), file.clone()],
-        vec![
-            pax(&[
-                ("GNU.sparse.major", "2"),
-                ("GNU.sparse.minor", "0"),
-                ("GNU.sparse.size", "5"),
-            ]),
-            file.clone(),
-        ],
-        vec![
-            pax(&[("GNU.sparse.map", "0,4"), ("GNU.sparse.size", "5")]),
-            file.clone(),
-        ],
-        vec![
-            pax(&[
-                ("GNU.sparse.map", "0,5"),
-                ("GNU.sparse.size", "5"),
-                ("GNU.sparse.numblocks", "2"),
-            ]),
-            file.clone(),
-        ],
-        vec![
-            pax(&[("GNU.sparse.map", "0,0"), ("GNU.sparse.size", "5")]),
-            entry(b'5', b"a", b""),
-        ],
+        vec![pax(&[("GNU.sparse.major", "2"), ("GNU.sparse.minor", "0"), ("GNU.sparse.size", "5")]), file.clone()],
+        vec![pax(&[("GNU.sparse.map", "0,4"), ("GNU.sparse.size", "5")]), file.clone()],
+        vec![pax(&[("GNU.sparse.map", "0,5"), ("GNU.sparse.size", "5"), ("GNU.sparse.numblocks", "2")]), file.clone()],
+        vec![pax(&[("GNU.sparse.map", "0,0"), ("GNU.sparse.size", "5")]), entry(b'5', b"a", b"")],
         vec![pax(&[("size", "9223372036854775807")]), file.clone()],
         vec![entry(b'x', b"x", &vec![b' '; 1 << 20]), file.clone()],
     ] {
-        assert!(
-            is_refused(&parts),
-            "{:?}",
-            String::from_utf8_lossy(&parts.concat()[..200.min(parts.concat().len())])
-        );
+        assert!(is_refused(&parts), "{:?}", String::from_utf8_lossy(&parts.concat()[..200.min(parts.concat().len())]));
     }
     let mut changed = file.clone();
     changed[3] ^= 1;
@@ -147,14 +121,8 @@ fn global_records_may_only_be_remarks() {
         bytes
     };
     let file = entry(b'0', b"a", b"hello");
-    assert_eq!(
-        read(&[global(&[("comment", "0123abcd")]), file.clone()]).unwrap().len(),
-        1
-    );
-    assert_eq!(
-        read(&[file.clone(), global(&[("comment", "x")]), end()]).unwrap().len(),
-        1
-    );
+    assert_eq!(read(&[global(&[("comment", "0123abcd")]), file.clone()]).unwrap().len(), 1);
+    assert_eq!(read(&[file.clone(), global(&[("comment", "x")]), end()]).unwrap().len(), 1);
     assert!(is_refused(&[global(&[("path", "b")]), file.clone()]));
     assert!(is_refused(&[global(&[("size", "1")]), file]));
 }
@@ -170,16 +138,9 @@ fn records_win_over_the_header() {
     assert_eq!((&all[0].0.path[..], &all[0].1[..]), (&b"new"[..], &b"abc"[..]));
     assert_eq!((all[0].0.uid, all[0].0.mtime), (70000, (1, 500_000_000)));
     assert_eq!(all[1].0.path, b"next");
-    let long = [
-        entry(b'K', b"././@LongLink", b"target\0"),
-        entry(b'L', b"././@LongLink", b"link\0"),
-    ]
-    .concat();
+    let long = [entry(b'K', b"././@LongLink", b"target\0"), entry(b'L', b"././@LongLink", b"link\0")].concat();
     let all = read(&[long, entry(b'2', b"old", b"")]).unwrap();
-    assert_eq!(
-        (&all[0].0.path[..], &all[0].0.kind),
-        (&b"link"[..], &Kind::Symlink(b"target".to_vec()))
-    );
+    assert_eq!((&all[0].0.path[..], &all[0].0.kind), (&b"link"[..], &Kind::Symlink(b"target".to_vec())));
 }
 
 /// A sparse file of the old format, whose map goes on after the header.
@@ -208,20 +169,8 @@ fn old_gnu() -> Vec<u8> {
 
 #[test]
 fn reads_every_sparse_format() {
-    let map = vec![
-        Segment {
-            offset: 1024,
-            length: 3,
-        },
-        Segment {
-            offset: 4096,
-            length: 2,
-        },
-    ];
-    let sparse = Kind::File {
-        size: 5000,
-        map: Some(map),
-    };
+    let map = vec![Segment { offset: 1024, length: 3 }, Segment { offset: 4096, length: 2 }];
+    let sparse = Kind::File { size: 5000, map: Some(map) };
     let data = entry(b'0', b"GNUSparseFile.0/f", b"abcde");
     let old = pax(&[
         ("GNU.sparse.size", "5000"),
@@ -231,11 +180,7 @@ fn reads_every_sparse_format() {
         ("GNU.sparse.offset", "4096"),
         ("GNU.sparse.numbytes", "2"),
     ]);
-    let newer = pax(&[
-        ("GNU.sparse.size", "5000"),
-        ("GNU.sparse.map", "1024,3,4096,2"),
-        ("GNU.sparse.name", "f"),
-    ]);
+    let newer = pax(&[("GNU.sparse.size", "5000"), ("GNU.sparse.map", "1024,3,4096,2"), ("GNU.sparse.name", "f")]);
     let newest = pax(&[
         ("GNU.sparse.major", "1"),
         ("GNU.sparse.minor", "0"),

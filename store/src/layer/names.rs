@@ -32,11 +32,7 @@ pub fn clean(path: &[u8]) -> Result<Vec<u8>> {
         }
         clean.extend_from_slice(name);
     }
-    if depth > DEPTH_LIMIT {
-        refuse("its path is too deep")
-    } else {
-        Ok(clean)
-    }
+    if depth > DEPTH_LIMIT { refuse("its path is too deep") } else { Ok(clean) }
 }
 
 /// A clean path's directory and name. The root has no name.
@@ -49,11 +45,7 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
 
 /// The path of `name` in the directory of this clean path.
 pub fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    if directory.is_empty() {
-        name.to_owned()
-    } else {
-        [directory, b"/", name].concat()
-    }
+    if directory.is_empty() { name.to_owned() } else { [directory, b"/", name].concat() }
 }
 
 /// The directories that a clean path is in, the innermost first, ending with the root.
@@ -69,9 +61,7 @@ pub fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Is the path below this directory?
 pub fn is_below(path: &[u8], directory: &[u8]) -> bool {
     directory.is_empty() && !path.is_empty()
-        || path
-            .strip_prefix(directory)
-            .is_some_and(|rest| rest.first() == Some(&b'/'))
+        || path.strip_prefix(directory).is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
 /// What an entry's name says about it.
@@ -90,9 +80,7 @@ pub enum Meaning<'a> {
 /// What a clean path means.
 pub fn meaning(path: &[u8]) -> Result<Meaning<'_>> {
     let (directory, name) = split(path);
-    let mut parents = directory
-        .split(|byte| *byte == b'/')
-        .filter(|name| name.starts_with(b".wh."));
+    let mut parents = directory.split(|byte| *byte == b'/').filter(|name| name.starts_with(b".wh."));
     match parents.next() {
         Some(own) if own.starts_with(b".wh..wh.") => return Ok(Meaning::Ignored),
         Some(_) => return Err(Error::Refused("it is within a whiteout".into())),

@@ -16,17 +16,9 @@ pub struct Owners {
 impl Owners {
     /// Those of the running program.
     pub fn here() -> Result<Self> {
-        let read = |path: &str| {
-            fs::read_to_string(path)
-                .map(|text| parse(&text))
-                .doing(|| format!("reading {path}"))
-        };
+        let read = |path: &str| fs::read_to_string(path).map(|text| parse(&text)).doing(|| format!("reading {path}"));
         let own = (geteuid().as_raw(), getegid().as_raw());
-        Ok(Self {
-            uids: read("/proc/self/uid_map")?,
-            gids: read("/proc/self/gid_map")?,
-            own,
-        })
+        Ok(Self { uids: read("/proc/self/uid_map")?, gids: read("/proc/self/gid_map")?, own })
     }
 
     /// Is one id all there is, so that everything has to belong to it?
@@ -41,10 +33,7 @@ impl Owners {
             return Ok(None);
         }
         for (what, id, map) in [("user", uid, &self.uids), ("group", gid, &self.gids)] {
-            if !map
-                .iter()
-                .any(|(first, count)| id.checked_sub(*first).is_some_and(|offset| offset < *count))
-            {
+            if !map.iter().any(|(first, count)| id.checked_sub(*first).is_some_and(|offset| offset < *count)) {
                 let count: u64 = map.iter().map(|(_, count)| u64::from(*count)).sum();
                 return Err(Error::Failed(format!(
                     "it belongs to {what} {id}, but only {count} ids are mapped\n\
@@ -91,25 +80,12 @@ impl LeftOut {
     /// One line for each kind.
     pub fn lines(&self) -> Vec<String> {
         let lines = [
-            (
-                self.owners,
-                "files that belong to you instead of their owners, for only one id is mapped",
-            ),
+            (self.owners, "files that belong to you instead of their owners, for only one id is mapped"),
             (self.devices, "devices left out"),
-            (
-                self.layers,
-                "layers left for later, for they depend on those below and no manifest was named",
-            ),
-            (
-                self.xattrs,
-                "extended attributes left out, for the file system or the namespace refuses them",
-            ),
+            (self.layers, "layers left for later, for they depend on those below and no manifest was named"),
+            (self.xattrs, "extended attributes left out, for the file system or the namespace refuses them"),
         ];
-        lines
-            .iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| format!("{what}: {count}"))
-            .collect()
+        lines.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{what}: {count}")).collect()
     }
 }
 
@@ -118,11 +94,7 @@ mod tests {
     use super::*;
 
     fn owners(uids: &str, own: u32) -> Owners {
-        Owners {
-            uids: parse(uids),
-            gids: parse(uids),
-            own: (own, own),
-        }
+        Owners { uids: parse(uids), gids: parse(uids), own: (own, own) }
     }
 
     #[test]
@@ -134,10 +106,7 @@ mod tests {
         let range = owners("0 1000 1\n1 100000 65536\n", 0);
         assert_eq!(range.of(65536, 1).unwrap(), Some((65536, 1)));
         let error = range.of(1, 65537).unwrap_err().to_string();
-        assert!(
-            error.contains("group 65537") && error.contains("65537 ids") && error.contains("hint: "),
-            "{error}"
-        );
+        assert!(error.contains("group 65537") && error.contains("65537 ids") && error.contains("hint: "), "{error}");
         assert!(owners("0 1000 1\n", 0).is_single());
         assert_eq!(owners("0 1000 1\n", 0).of(33, 33).unwrap(), None);
     }

@@ -73,13 +73,8 @@ impl Tree {
             return Ok(Rc::clone(directory));
         }
         let directory = match self.open(path, OFlags::PATH) {
-            Ok(fd) => Directory {
-                path: path.to_owned(),
-                fd,
-            },
-            Err(_) => self
-                .walk(&[], path, true)?
-                .ok_or_else(|| Error::Refused("its path leads nowhere".into()))?,
+            Ok(fd) => Directory { path: path.to_owned(), fd },
+            Err(_) => self.walk(&[], path, true)?.ok_or_else(|| Error::Refused("its path leads nowhere".into()))?,
         };
         let directory = Rc::new(directory);
         self.last = Some((path.to_owned(), Rc::clone(&directory)));
@@ -94,10 +89,7 @@ impl Tree {
             return Ok(Some(Rc::clone(directory)));
         }
         match self.open(path, OFlags::PATH) {
-            Ok(fd) => Ok(Some(Rc::new(Directory {
-                path: path.to_owned(),
-                fd,
-            }))),
+            Ok(fd) => Ok(Some(Rc::new(Directory { path: path.to_owned(), fd }))),
             Err(_) => Ok(self.walk(&[], path, false)?.map(Rc::new)),
         }
     }
@@ -227,10 +219,7 @@ pub fn open_beneath(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> rustix:
         return openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
     }
     // Longer than the kernel takes at once: in two parts.
-    let slash = path[..4095]
-        .iter()
-        .rposition(|byte| *byte == b'/')
-        .ok_or(Errno::NAMETOOLONG)?;
+    let slash = path[..4095].iter().rposition(|byte| *byte == b'/').ok_or(Errno::NAMETOOLONG)?;
     let half = open_beneath(root, &path[..slash], OFlags::PATH | OFlags::DIRECTORY)?;
     open_beneath(half.as_fd(), &path[slash + 1..], flags)
 }

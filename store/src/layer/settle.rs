@@ -34,16 +34,12 @@ pub fn settle(tree: &mut Tree, below: &[PathBuf]) -> Result<()> {
         match look(below, &path).doing(|| describe("looking below", &path))? {
             Below::Directory(lower) => {
                 let own = tree.open(&path, OFlags::RDONLY);
-                own.and_then(|own| copy_metadata(&lower, &own))
-                    .doing(|| describe("finishing", &path))?;
+                own.and_then(|own| copy_metadata(&lower, &own)).doing(|| describe("finishing", &path))?;
             }
             Below::Symlink(target) => {
                 links += 1;
                 if links > LINKS {
-                    return Err(Error::Refused(format!(
-                        "{}: too many symbolic links",
-                        describe("settling", &path)
-                    )));
+                    return Err(Error::Refused(format!("{}: too many symbolic links", describe("settling", &path))));
                 }
                 redirect(tree, &path, &target)?;
             }
@@ -86,9 +82,7 @@ fn remove_whiteouts(tree: &mut Tree, mut hides: impl FnMut(&Tree, &[u8]) -> Resu
         let (parent, name) = names::split(&path);
         let parent = tree.open(parent, OFlags::RDONLY).doing(doing)?;
         let before = times(&fstat(&parent).doing(doing)?);
-        unlinkat(&parent, name, AtFlags::empty())
-            .and_then(|()| futimens(&parent, &before))
-            .doing(doing)?;
+        unlinkat(&parent, name, AtFlags::empty()).and_then(|()| futimens(&parent, &before)).doing(doing)?;
     }
     Ok(())
 }
@@ -97,12 +91,7 @@ fn remove_whiteouts(tree: &mut Tree, mut hides: impl FnMut(&Tree, &[u8]) -> Resu
 fn look(below: &[PathBuf], path: &[u8]) -> rustix::io::Result<Below> {
     let (parents, name) = names::split(path);
     'layers: for layer in below {
-        let mut here = openat(
-            CWD,
-            layer,
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        let mut here = openat(CWD, layer, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         if path.is_empty() {
             return Ok(Below::Directory(here));
         }
@@ -140,9 +129,7 @@ fn redirect(tree: &mut Tree, path: &[u8], target: &[u8]) -> Result<()> {
     let outer = tree.open(parent, OFlags::RDONLY).doing(doing)?;
     let outer_times = times(&fstat(&outer).doing(doing)?);
     let from = tree.open(path, OFlags::RDONLY).doing(doing)?;
-    let to = tree
-        .walk(parent, target, true)?
-        .ok_or_else(|| Error::Refused(doing()))?;
+    let to = tree.walk(parent, target, true)?.ok_or_else(|| Error::Refused(doing()))?;
     if to.path == path || names::is_below(&to.path, path) {
         return Err(Error::Refused(format!("{}: it leads to itself", doing())));
     }
@@ -155,19 +142,13 @@ fn redirect(tree: &mut Tree, path: &[u8], target: &[u8]) -> Result<()> {
     }
     let moved = |set: &BTreeSet<Vec<u8>>| {
         let follow = |known: &Vec<u8>| {
-            if names::is_below(known, path) {
-                names::join(&to.path, &known[path.len() + 1..])
-            } else {
-                known.clone()
-            }
+            if names::is_below(known, path) { names::join(&to.path, &known[path.len() + 1..]) } else { known.clone() }
         };
         set.iter().map(follow).collect()
     };
     (tree.implied, tree.opaque) = (moved(&tree.implied), moved(&tree.opaque));
     tree.whiteouts = moved(&tree.whiteouts);
-    futimens(&inner, &inner_times)
-        .and_then(|()| futimens(&outer, &outer_times))
-        .doing(doing)
+    futimens(&inner, &inner_times).and_then(|()| futimens(&outer, &outer_times)).doing(doing)
 }
 
 /// Moves everything from one directory into another. Directories become one; of other things the moved one stays.

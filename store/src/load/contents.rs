@@ -37,9 +37,7 @@ impl Contents {
         let mut archive = Archive::new(&mut input);
         let mut contents = Self::default();
         while let Some(entry) = archive.next_entry()? {
-            contents
-                .add(store, &entry, &mut archive)
-                .map_err(|error| error.about(&shown(&entry.path)))?;
+            contents.add(store, &entry, &mut archive).map_err(|error| error.about(&shown(&entry.path)))?;
         }
         Ok(contents)
     }
@@ -68,10 +66,7 @@ impl Contents {
         if self.taken > FILES_LIMIT {
             return Err(Error::Refused("the archive has too many files to be of images".into()));
         }
-        let directory = path
-            .iter()
-            .rposition(|byte| *byte == b'/')
-            .map_or(&b""[..], |slash| &path[..slash]);
+        let directory = path.iter().rposition(|byte| *byte == b'/').map_or(&b""[..], |slash| &path[..slash]);
         match &entry.kind {
             Kind::Directory => Ok(()),
             Kind::File { size, map: None } => {
@@ -117,10 +112,7 @@ fn last(path: &[u8]) -> &[u8] {
 
 /// `blobs/ALGORITHM/HEX` (image-spec, `image-layout.md#blobs`).
 fn blob_name(path: &[u8]) -> Option<Digest> {
-    let (algorithm, hex) = std::str::from_utf8(path)
-        .ok()?
-        .strip_prefix("blobs/")?
-        .split_once('/')?;
+    let (algorithm, hex) = std::str::from_utf8(path).ok()?.strip_prefix("blobs/")?.split_once('/')?;
     format!("{algorithm}:{hex}").parse().ok()
 }
 
@@ -130,9 +122,7 @@ fn known(store: &Store, mut descriptor: Descriptor, archive: &mut Archive<'_>) -
     if let Some(ingest) = &mut ingest {
         ingest.restart()?;
     }
-    descriptor.media_type = each(archive, |bytes| {
-        ingest.as_mut().map_or(Ok(()), |ingest| ingest.write(bytes))
-    })?;
+    descriptor.media_type = each(archive, |bytes| ingest.as_mut().map_or(Ok(()), |ingest| ingest.write(bytes)))?;
     ingest.map_or(Ok(()), crate::blob::Ingest::finish)?;
     Ok(descriptor)
 }
@@ -169,10 +159,7 @@ fn each(archive: &mut Archive<'_>, mut write: impl FnMut(&[u8]) -> Result<()>) -
 
 /// A name within the archive, seen from a directory in it; `None` if it leads outside.
 fn resolve(directory: &[u8], name: &[u8]) -> Option<Vec<u8>> {
-    let mut path: Vec<&[u8]> = directory
-        .split(|byte| *byte == b'/')
-        .filter(|name| !name.is_empty())
-        .collect();
+    let mut path: Vec<&[u8]> = directory.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
     for part in name.split(|byte| *byte == b'/') {
         match part {
             b"" | b"." => {}

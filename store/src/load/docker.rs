@@ -32,10 +32,7 @@ impl Loading<'_> {
         }
         if found.len() > 1 && self.options.name.is_some() {
             let all: Vec<String> = found.iter().flat_map(|image| tags(image)).collect();
-            return Err(Error::Usage(format!(
-                "--as wants one image\nhint: say which: {}",
-                all.join(", ")
-            )));
+            return Err(Error::Usage(format!("--as wants one image\nhint: say which: {}", all.join(", "))));
         }
         // Named before anything is kept: all of an archive or nothing.
         let mut images = Vec::new();
@@ -44,9 +41,7 @@ impl Loading<'_> {
             let names = if self.options.name.is_some() || tags.is_empty() {
                 vec![self.full_name(&[])?]
             } else {
-                tags.iter()
-                    .map(|tag| self.full_name(&[tag]))
-                    .collect::<Result<Vec<_>>>()?
+                tags.iter().map(|tag| self.full_name(&[tag])).collect::<Result<Vec<_>>>()?
             };
             images.push((self.image(contents, image)?, names));
         }
@@ -63,52 +58,29 @@ impl Loading<'_> {
         let mut config = contents.file(&listed.config)?.clone();
         config.media_type = media::CONFIG.into();
         let read: ImageConfig = self.store.read_json(&config, CONFIG_LIMIT, "config")?;
-        let layers = listed
-            .layers
-            .iter()
-            .map(|name| contents.file(name).cloned())
-            .collect::<Result<Vec<_>>>()?;
+        let layers = listed.layers.iter().map(|name| contents.file(name).cloned()).collect::<Result<Vec<_>>>()?;
         if layers.len() != read.rootfs.diff_ids.len() {
-            return Err(Error::Refused(format!(
-                "{}: its layers and diffids differ in number",
-                listed.config
-            )));
+            return Err(Error::Refused(format!("{}: its layers and diffids differ in number", listed.config)));
         }
         for (layer, diff_id) in layers.iter().zip(&read.rootfs.diff_ids) {
             check(layer, diff_id)?;
         }
         let (version, media_type) = (2, Some(media::MANIFEST.to_owned()));
-        let manifest = Manifest {
-            schema_version: version,
-            media_type,
-            config,
-            layers,
-        };
+        let manifest = Manifest { schema_version: version, media_type, config, layers };
         let bytes = json::write(&manifest)?;
         if bytes.len() as u64 > MANIFEST_LIMIT {
             return Err(Error::Refused(format!("{}: it has too many layers", listed.config)));
         }
         let descriptor = self.store.put_blob(media::MANIFEST, &bytes)?;
-        let descriptor = Descriptor {
-            extra: Map::new(),
-            ..descriptor
-        };
-        Ok(Image {
-            reference: None,
-            descriptor,
-            manifest,
-            config: read,
-        })
+        let descriptor = Descriptor { extra: Map::new(), ..descriptor };
+        Ok(Image { reference: None, descriptor, manifest, config: read })
     }
 }
 
 /// A layer that is not compressed is its own content, so its digest can be checked here.
 fn check(layer: &Descriptor, diff_id: &Digest) -> Result<()> {
     if layer.media_type == media::LAYER && diff_id.algorithm() == "sha256" && layer.digest != *diff_id {
-        return Err(Error::Refused(format!(
-            "layer {} has another diffid: {diff_id}",
-            layer.digest
-        )));
+        return Err(Error::Refused(format!("layer {} has another diffid: {diff_id}", layer.digest)));
     }
     Ok(())
 }

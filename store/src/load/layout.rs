@@ -44,16 +44,8 @@ impl Loading<'_> {
         let name = self.full_name(&names.iter().map(|name| &name[..]).collect::<Vec<_>>())?;
         let platform = self.options.platform.clone().unwrap_or_else(Platform::host);
         let image = self.bring_image(entry.clone(), &platform, bring)?;
-        if self
-            .options
-            .platform
-            .as_ref()
-            .is_some_and(|wanted| wanted.rank(&image.config.platform()).is_none())
-        {
-            return Err(Error::NotFound(format!(
-                "{name} is for {}, not {platform}",
-                image.config.platform()
-            )));
+        if self.options.platform.as_ref().is_some_and(|wanted| wanted.rank(&image.config.platform()).is_none()) {
+            return Err(Error::NotFound(format!("{name} is for {}, not {platform}", image.config.platform())));
         }
         self.keep(&image, &name)
     }
@@ -73,16 +65,10 @@ impl Loading<'_> {
         }
         if found.iter().any(|entry| names(entry) != names(first)) {
             let all: Vec<String> = found.iter().map(|entry| names(entry).join(" ")).collect();
-            return Err(Error::Usage(format!(
-                "it has several images\nhint: say which: {}",
-                all.join(", ")
-            )));
+            return Err(Error::Usage(format!("it has several images\nhint: say which: {}", all.join(", "))));
         }
         let platform = self.options.platform.clone().unwrap_or_else(Platform::host);
-        let found = Index {
-            manifests: found.into_iter().cloned().collect(),
-            ..index.clone()
-        };
+        let found = Index { manifests: found.into_iter().cloned().collect(), ..index.clone() };
         let best = choose_platform(&found, &platform).map(|entry| entry.digest.clone());
         let best = best.and_then(|digest| index.manifests.iter().find(|entry| entry.digest == digest));
         best.ok_or_else(|| Error::NotFound(format!("it has nothing for {platform}")))
@@ -103,9 +89,7 @@ impl Loading<'_> {
             bring(&manifest.config)?;
             let config: ImageConfig = self.store.read_json(&manifest.config, CONFIG_LIMIT, "config")?;
             if config.rootfs.diff_ids.len() != manifest.layers.len() {
-                return Err(Error::Refused(format!(
-                    "{what}: its layers and diffids differ in number"
-                )));
+                return Err(Error::Refused(format!("{what}: its layers and diffids differ in number")));
             }
             for layer in &manifest.layers {
                 bring(layer)?;
@@ -113,12 +97,7 @@ impl Loading<'_> {
             if descriptor.media_type.is_empty() {
                 descriptor.media_type = manifest.media_type.clone().unwrap_or_else(|| media::MANIFEST.into());
             }
-            return Ok(Image {
-                reference: None,
-                descriptor,
-                manifest,
-                config,
-            });
+            return Ok(Image { reference: None, descriptor, manifest, config });
         }
         Err(Error::Refused("indexes are nested too deep".into()))
     }
@@ -140,17 +119,10 @@ fn is_index(descriptor: &Descriptor, bytes: &[u8], what: &str) -> Result<bool> {
     let index = shape.manifests.is_some();
     let stated = [Some(&descriptor.media_type), shape.media_type.as_ref()];
     let agrees = |stated: &&String| {
-        stated.is_empty()
-            || if index {
-                media::is_index(stated)
-            } else {
-                media::is_manifest(stated)
-            }
+        stated.is_empty() || if index { media::is_index(stated) } else { media::is_manifest(stated) }
     };
     if index == (shape.config.is_some() || shape.layers.is_some()) || !stated.iter().flatten().all(agrees) {
-        return Err(Error::Refused(format!(
-            "{what}: it is not clearly an index or a manifest"
-        )));
+        return Err(Error::Refused(format!("{what}: it is not clearly an index or a manifest")));
     }
     Ok(index)
 }
@@ -158,11 +130,7 @@ fn is_index(descriptor: &Descriptor, bytes: &[u8], what: &str) -> Result<bool> {
 /// The names that an entry carries, the fullest first.
 fn names(entry: &Descriptor) -> Vec<String> {
     let full = entry.annotations.as_ref().and_then(|all| all.get(FULL_NAME));
-    full.map(String::as_str)
-        .into_iter()
-        .chain(entry.ref_name())
-        .map(str::to_owned)
-        .collect()
+    full.map(String::as_str).into_iter().chain(entry.ref_name()).map(str::to_owned).collect()
 }
 
 /// Copies a blob from a layout's directory.

@@ -50,9 +50,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
     let mut given = Given::default();
     loop {
         let Some(argument) = args.next()? else {
-            return Err(Error::Usage(
-                "create wants an image\nhint: see crate-store create --help".into(),
-            ));
+            return Err(Error::Usage("create wants an image\nhint: see crate-store create --help".into()));
         };
         match argument {
             Value(image) => {
@@ -138,27 +136,21 @@ fn hostname(name: String) -> Result<String> {
     if (1..=64).contains(&name.len()) && name.bytes().all(fits) && !name.starts_with(['-', '.']) {
         return Ok(name);
     }
-    Err(Error::Usage(format!(
-        "--hostname {name}: a host name is letters, digits, - and . up to 64 bytes"
-    )))
+    Err(Error::Usage(format!("--hostname {name}: a host name is letters, digits, - and . up to 64 bytes")))
 }
 
 fn network(name: &str) -> Result<Network> {
     match name {
         "none" | "private" => Ok(Network::Private),
         "host" => Ok(Network::Host),
-        other => Err(Error::Usage(format!(
-            "--network {other} is not supported yet: private, none and host are"
-        ))),
+        other => Err(Error::Usage(format!("--network {other} is not supported yet: private, none and host are"))),
     }
 }
 
 fn label(text: &str) -> Result<(String, String)> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     if key.is_empty() || key.starts_with("run.crate.") {
-        return Err(Error::Usage(format!(
-            "--label {text}: it wants NAME=VALUE; names in run.crate. are crate's own"
-        )));
+        return Err(Error::Usage(format!("--label {text}: it wants NAME=VALUE; names in run.crate. are crate's own")));
     }
     Ok((key.to_owned(), value.to_owned()))
 }
@@ -167,23 +159,14 @@ fn make(mut given: Given) -> Result<()> {
     let caller = |name: &str| std::env::var(name).ok();
     for path in &given.env_files {
         let text = fs::read_to_string(path).doing(|| format!("reading {}", path.display()))?;
-        given
-            .request
-            .env
-            .extend(environment::file(&text, &path.display().to_string(), caller)?);
+        given.request.env.extend(environment::file(&text, &path.display().to_string(), caller)?);
     }
     for text in &given.env {
         given.request.env.push(environment::change(text, caller)?);
     }
     // Made first of all: a file that is there already means that the caller mistook it for a new one.
     let mut cidfile = match &given.cidfile {
-        Some(path) => Some(
-            OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(path)
-                .doing(|| made(path))?,
-        ),
+        Some(path) => Some(OpenOptions::new().write(true).create_new(true).open(path).doing(|| made(path))?),
         None => None,
     };
     let id = Store::open().and_then(|store| store.create(&given.request));

@@ -27,11 +27,7 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
         freed.layers,
         freed.remains
     ));
-    freed
-        .failed
-        .into_iter()
-        .next()
-        .map_or(Ok(()), |error| Err(removal(error)))
+    freed.failed.into_iter().next().map_or(Ok(()), |error| Err(removal(error)))
 }
 
 /// Says what could not be removed, but for the first of `gc`, which is its outcome.

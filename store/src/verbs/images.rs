@@ -58,9 +58,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
     }
     let store = Store::open()?;
     let entries = store.index()?.manifests;
-    let matching = entries
-        .iter()
-        .filter(|entry| wanted.filter.as_deref().is_none_or(|text| matches(entry, text)));
+    let matching = entries.iter().filter(|entry| wanted.filter.as_deref().is_none_or(|text| matches(entry, text)));
     let mut rows: Vec<Row> = matching.map(|entry| row(&store, entry)).collect();
     rows.sort_by(|a, b| (&a.repository, &a.tag).cmp(&(&b.repository, &b.tag)));
     if wanted.quiet {
@@ -83,9 +81,7 @@ fn is_json(format: &str) -> Result<bool> {
     match format {
         "json" => Ok(true),
         "table" => Ok(false),
-        other => Err(Error::Usage(format!(
-            "--format {other}: json and table are what is supported yet"
-        ))),
+        other => Err(Error::Usage(format!("--format {other}: json and table are what is supported yet"))),
     }
 }
 
@@ -96,20 +92,14 @@ fn matches(entry: &Descriptor, text: &str) -> bool {
         return name == text;
     };
     let tagless = wanted.digest.is_none() && !text.rsplit('/').next().unwrap_or_default().contains(':');
-    let of_repository = || {
-        name.parse::<Reference>()
-            .is_ok_and(|own| own.to_string() == name && own.name() == wanted.name())
-    };
+    let of_repository =
+        || name.parse::<Reference>().is_ok_and(|own| own.to_string() == name && own.name() == wanted.name());
     name == text || wanted.to_string() == name || (tagless && of_repository())
 }
 
 fn row(store: &Store, entry: &Descriptor) -> Row {
     let none = || "<none>".to_owned();
-    let full = |name: &str| {
-        name.parse::<Reference>()
-            .ok()
-            .filter(|reference| reference.to_string() == name)
-    };
+    let full = |name: &str| name.parse::<Reference>().ok().filter(|reference| reference.to_string() == name);
     let (repository, tag) = match (entry.ref_name(), entry.ref_name().and_then(full)) {
         (_, Some(reference)) => (reference.name(), reference.tag.unwrap_or_else(none)),
         // A name that another tool gave, which need be no reference.
@@ -121,10 +111,7 @@ fn row(store: &Store, entry: &Descriptor) -> Row {
     Row {
         repository,
         tag,
-        id: image
-            .as_ref()
-            .map_or(&entry.digest, |image| &image.descriptor.digest)
-            .clone(),
+        id: image.as_ref().map_or(&entry.digest, |image| &image.descriptor.digest).clone(),
         created: image.as_ref().and_then(|image| image.config.created.clone()),
         platform: image.as_ref().map(|image| image.config.platform()),
         size: image.as_ref().map(store::image::Image::size),
@@ -132,11 +119,7 @@ fn row(store: &Store, entry: &Descriptor) -> Row {
 }
 
 fn shown(digest: &Digest, whole: bool) -> String {
-    if whole {
-        digest.to_string()
-    } else {
-        digest.short().to_owned()
-    }
+    if whole { digest.to_string() } else { digest.short().to_owned() }
 }
 
 fn object(row: &Row) -> Json {
@@ -152,27 +135,14 @@ fn object(row: &Row) -> Json {
 }
 
 fn table(rows: &[Row], wanted: &Wanted) -> String {
-    let mut lines = vec![vec![
-        "REPOSITORY".to_owned(),
-        "TAG".into(),
-        "IMAGE-ID".into(),
-        "CREATED".into(),
-        "SIZE".into(),
-    ]];
+    let mut lines =
+        vec![vec!["REPOSITORY".to_owned(), "TAG".into(), "IMAGE-ID".into(), "CREATED".into(), "SIZE".into()]];
     for row in rows {
         // Whole seconds in UTC: one word, and it sorts.
         let created = row.created.as_deref().unwrap_or("<none>");
-        let created = created
-            .split_once('.')
-            .map_or(created.to_owned(), |(second, _)| format!("{second}Z"));
+        let created = created.split_once('.').map_or(created.to_owned(), |(second, _)| format!("{second}Z"));
         let size = row.size.map_or("<none>".into(), size);
-        lines.push(vec![
-            row.repository.clone(),
-            row.tag.clone(),
-            shown(&row.id, wanted.whole),
-            created,
-            size,
-        ]);
+        lines.push(vec![row.repository.clone(), row.tag.clone(), shown(&row.id, wanted.whole), created, size]);
     }
     if wanted.digests {
         let digests = std::iter::once("DIGEST".to_owned()).chain(rows.iter().map(|row| row.id.to_string()));
@@ -188,19 +158,9 @@ fn table(rows: &[Row], wanted: &Wanted) -> String {
 fn columns(lines: &[Vec<String>]) -> String {
     let word = |cell: &String| cell.replace(|c: char| c.is_control() || c.is_whitespace(), "_");
     let lines: Vec<Vec<String>> = lines.iter().map(|line| line.iter().map(word).collect()).collect();
-    let width = |column: usize| {
-        lines
-            .iter()
-            .filter_map(|line| line.get(column))
-            .map(String::len)
-            .max()
-            .unwrap_or(0)
-    };
+    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(String::len).max().unwrap_or(0);
     let align = |line: &Vec<String>| {
-        let cells = line
-            .iter()
-            .enumerate()
-            .map(|(column, cell)| format!("{cell:<0$}", width(column)));
+        let cells = line.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column)));
         cells.collect::<Vec<String>>().join("  ").trim_end().to_owned()
     };
     lines.iter().map(align).collect::<Vec<String>>().join("\n")
@@ -212,11 +172,7 @@ pub fn size(bytes: u64) -> String {
     for name in ["B", "kB", "MB", "GB", "TB"] {
         if bytes / unit < 1000 || name == "TB" {
             let (whole, tenth) = (bytes / unit, bytes % unit * 10 / unit);
-            return if unit == 1 || whole >= 100 {
-                format!("{whole}{name}")
-            } else {
-                format!("{whole}.{tenth}{name}")
-            };
+            return if unit == 1 || whole >= 100 { format!("{whole}{name}") } else { format!("{whole}.{tenth}{name}") };
         }
         unit *= 1000;
     }
@@ -229,13 +185,7 @@ mod tests {
 
     #[test]
     fn writes_sizes() {
-        for (bytes, text) in [
-            (0, "0B"),
-            (999, "999B"),
-            (1000, "1.0kB"),
-            (4_250_000, "4.2MB"),
-            (123_456_789, "123MB"),
-        ] {
+        for (bytes, text) in [(0, "0B"), (999, "999B"), (1000, "1.0kB"), (4_250_000, "4.2MB"), (123_456_789, "123MB")] {
             assert_eq!(size(bytes), text);
         }
         assert_eq!(size(2_000_000_000_000_000), "2000TB");
@@ -245,10 +195,7 @@ mod tests {
     fn filters_by_reference_or_repository() {
         let mut entry = Descriptor::new("", Digest::of(b""), 0);
         let name = "docker.io/library/alpine:3.20".to_owned();
-        entry
-            .annotations
-            .get_or_insert_default()
-            .insert(store::oci::REF_NAME.into(), name);
+        entry.annotations.get_or_insert_default().insert(store::oci::REF_NAME.into(), name);
         assert!(
             matches(&entry, "alpine") && matches(&entry, "alpine:3.20") && matches(&entry, "docker.io/library/alpine")
         );

@@ -51,12 +51,8 @@ fn inspect_image(store: &Store, text: &str) -> Result<Json> {
     let index = store.index()?;
     let names = index.manifests.iter().filter(|other| other.digest == entry.digest);
     let names: Vec<&str> = names.filter_map(store::oci::Descriptor::ref_name).collect();
-    let repositories = names
-        .iter()
-        .filter_map(|name| Some(name.parse::<Reference>().ok()?.name()));
-    let mut digests: Vec<String> = repositories
-        .map(|name| format!("{name}@{}", image.descriptor.digest))
-        .collect();
+    let repositories = names.iter().filter_map(|name| Some(name.parse::<Reference>().ok()?.name()));
+    let mut digests: Vec<String> = repositories.map(|name| format!("{name}@{}", image.descriptor.digest)).collect();
     digests.sort();
     digests.dedup();
     Ok(json!({
@@ -78,17 +74,9 @@ fn inspect_container(store: &Store, container: &Container) -> Result<Json> {
     let spec = container.spec()?;
     let state = container.state(store)?;
     let text = |key: &str| spec.annotation(key).unwrap_or_default().to_owned();
-    let (path, args) = spec
-        .process
-        .args
-        .split_first()
-        .map_or(("", &[][..]), |(path, args)| (path.as_str(), args));
+    let (path, args) = spec.process.args.split_first().map_or(("", &[][..]), |(path, args)| (path.as_str(), args));
     let code = if let State::Exited(code) = state { code } else { 0 };
-    let network = if spec.has_namespace("network") {
-        "private"
-    } else {
-        "host"
-    };
+    let network = if spec.has_namespace("network") { "private" } else { "host" };
     Ok(json!({
         "Id": container.id,
         "Name": text(annotation::NAME),
@@ -123,11 +111,7 @@ fn inspect_container(store: &Store, container: &Container) -> Result<Json> {
 fn labels(spec: &Spec) -> Json {
     let own =
         |key: &str| key.starts_with("run.crate.") || [annotation::CREATED, annotation::STOP_SIGNAL].contains(&key);
-    spec.annotations
-        .iter()
-        .filter(|(key, _)| !own(key))
-        .map(|(key, value)| (key.clone(), json!(value)))
-        .collect()
+    spec.annotations.iter().filter(|(key, _)| !own(key)).map(|(key, value)| (key.clone(), json!(value))).collect()
 }
 
 fn mount(mount: &Mount) -> Json {

@@ -42,9 +42,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let source: Source = source
-        .ok_or_else(|| Error::Usage(format!("load wants a source\n{HELP}")))?
-        .parse()?;
+    let source: Source = source.ok_or_else(|| Error::Usage(format!("load wants a source\n{HELP}")))?.parse()?;
     let store = Store::open()?;
     let mut last = None;
     load(&store, &source, &options, &mut |arrival| match arrival {

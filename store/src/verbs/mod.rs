@@ -40,12 +40,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
     match args.next()? {
         Some(Value(verb)) => {
             let known = VERBS.iter().find(|(name, ..)| verb.to_str() == Some(name));
-            let unknown = || {
-                Error::Usage(format!(
-                    "no such verb: {}\nhint: see crate-store --help",
-                    verb.display()
-                ))
-            };
+            let unknown = || Error::Usage(format!("no such verb: {}\nhint: see crate-store --help", verb.display()));
             known.ok_or_else(unknown)?.2(args)
         }
         Some(Long("help") | Short('h')) => print(&overview()),

@@ -21,9 +21,7 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
     };
     let target: Reference = target.parse()?;
     if target.digest.is_some() {
-        return Err(Error::Usage(format!(
-            "tag: {target}: a new reference has a tag, not a digest"
-        )));
+        return Err(Error::Usage(format!("tag: {target}: a new reference has a tag, not a digest")));
     }
     let store = Store::open()?;
     let image = store.find_image(source, &Platform::host())?;

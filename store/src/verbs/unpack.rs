@@ -72,11 +72,7 @@ fn from_lines(store: &Store, unpacking: &mut Unpacking<'_>, input: &mut impl Buf
             [blob, diff_id] => unpacking.layer(&blob.parse()?, &diff_id.parse()?)?,
             [manifest] => {
                 let digest: Digest = manifest.parse()?;
-                let size = store
-                    .open_blob(&digest)?
-                    .metadata()
-                    .doing(|| format!("reading blob {digest}"))?
-                    .len();
+                let size = store.open_blob(&digest)?.metadata().doing(|| format!("reading blob {digest}"))?.len();
                 let image = store.read_image(&Descriptor::new(media::MANIFEST, digest.clone(), size))?;
                 unpacking.image(&image)?;
                 manifests.push(digest);
