@@ -55,14 +55,15 @@ test_program_that_kills_itself() {
 
 test_program_killed_from_outside_is_137() {
 	have "$BUSYBOX"
-	local pid
+	local pid child
 	mkfifo pipe.out
 	in_busybox sh -c 'echo ready; exec probe wait' >pipe.out &
 	pid=$!
 	exec 8<pipe.out
 	read -r -u 8 text
 	same 'output' "$text" ready
-	xargs kill -KILL <"/proc/$pid/task/$pid/children"
+	read -r child <"/proc/$pid/task/$pid/children"
+	kill -KILL "$child"
 	code=0
 	wait "$pid" || code=$?
 	same 'exit code' "$code" 137
