@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use alloc::vec::Vec;
-use core::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
+use core::ffi::{CStr, c_char, c_int, c_long, c_uint};
 use core::ptr;
 
 /// An error number (errno(3)).
@@ -33,6 +33,9 @@ impl Errno {
         unsafe { CStr::from_ptr(libc::strerror(self.0)) }.to_str().unwrap_or("unknown error")
     }
 }
+
+#[cfg(not(test))]
+mod runtime;
 
 type Result<T> = core::result::Result<T, Errno>;
 
@@ -182,9 +185,8 @@ pub fn is_abandoned(pipe: c_int) -> bool {
 
 /// Makes every mount private, so that nothing done here reaches another namespace (mount(2)).
 pub fn make_private() -> Result<()> {
-    let flags = libc::MS_REC | libc::MS_PRIVATE;
     // SAFETY: the strings are constant; the others may be null for a change of propagation.
-    done(unsafe { libc::mount(ptr::null(), c"/".as_ptr(), ptr::null(), flags, ptr::null()) })
+    done(unsafe { libc::mount(ptr::null(), c"/".as_ptr(), ptr::null(), libc::MS_REC | libc::MS_PRIVATE, ptr::null()) })
 }
 
 /// Mounts an overlay (mount(2)): its options name directories by path, which only this call takes on every kernel.
@@ -396,59 +398,3 @@ pub fn exit(code: u8) -> ! {
     // SAFETY: takes a number, and nothing of this program needs to be undone.
     unsafe { libc::_exit(c_int::from(code)) }
 }
-
-// Nothing else asks for the C library in a program without std.
-#[cfg(not(test))]
-#[link(name = "c")]
-unsafe extern "C" {}
-
-/// Where the C runtime enters.
-#[cfg(not(test))]
-// SAFETY: no other symbol of this program has this name.
-#[unsafe(no_mangle)]
-extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
-    let count = usize::try_from(count).unwrap_or(0);
-    // SAFETY: the C runtime hands over `count` NUL-terminated strings that live as long as the process.
-    let arguments = (1..count).map(|i| unsafe { CStr::from_ptr(*arguments.add(i)) }).collect();
-    crate::plan::fail(&crate::run(arguments))
-}
-
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
-    write(2, b"crate-init: stopped by a fault of its own\n");
-    exit(125)
-}
-
-/// The compiled core library refers to these two for unwinding, which a program that aborts never does.
-#[cfg(not(test))]
-// SAFETY: no other symbol of this program has this name.
-#[unsafe(no_mangle)]
-extern "C" fn rust_eh_personality() {}
-
-#[cfg(not(test))]
-// SAFETY: as above.
-#[unsafe(no_mangle)]
-extern "C" fn _Unwind_Resume() -> ! {
-    exit(125)
-}
-
-/// The C library's allocator.
-struct Malloc;
-
-// SAFETY: malloc aligns for every type of this program (16 bytes), and free takes what malloc gave.
-unsafe impl core::alloc::GlobalAlloc for Malloc {
-    unsafe fn alloc(&self, layout: core::alloc::Layout) -> *mut u8 {
-        // SAFETY: any size may be asked for.
-        unsafe { libc::malloc(layout.size()).cast() }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, _: core::alloc::Layout) {
-        // SAFETY: the pointer came from `alloc`.
-        unsafe { libc::free(pointer.cast::<c_void>()) };
-    }
-}
-
-#[cfg(not(test))]
-#[global_allocator]
-static ALLOCATOR: Malloc = Malloc;
