@@ -48,8 +48,9 @@ bench_start() {
 	crate run --rm "$image" tar -cf - bin etc home tmp usr | tar -xf - -C "$rootfs" --no-same-owner
 	mkdir -p "$rootfs/proc" "$rootfs/dev" "$rootfs/sys" "$rootfs/run"
 	(cd "$work/bundle" && crun spec --rootless)
-	jq --arg rootfs "$rootfs" '.process.args = ["/bin/probe", "true"] | .process.terminal = false | .root = {path: $rootfs, readonly: false}
-		| .linux.namespaces |= (map(select(.type != "network")) + [{type: "network"}])' "$work/bundle/config.json" >"$work/new"
+	jq --arg rootfs "$rootfs" --argjson uid "$(id -u)" --argjson gid "$(id -g)" '.process.args = ["/bin/probe", "true"] | .process.terminal = false | .root = {path: $rootfs, readonly: false}
+		| .linux.namespaces |= (map(select(.type != "network")) + [{type: "network"}])
+		| .linux.uidMappings = [{containerID: 0, hostID: $uid, size: 1}] | .linux.gidMappings = [{containerID: 0, hostID: $gid, size: 1}]' "$work/bundle/config.json" >"$work/new"
 	mv "$work/new" "$work/bundle/config.json"
 	rounds 2 spawn sup run bwrap crun
 	rm -f "$times"/*
@@ -66,9 +67,9 @@ candidate_pull_crate() {
 	probe time sh -c 'crate-fetch --quiet --layers "$1" | crate-sup unshare crate-store unpack - >/dev/null' sh "$image"
 }
 podman_pull() {
-	[ ! -d "$work/podman" ] || podman --root "$work/podman" --runroot "$work/podman.run" --storage-driver "$1" rmi -a -f >/dev/null 2>&1 || :
-	rm -rf "$work/podman" "$work/podman.run"
-	probe time podman --root "$work/podman" --runroot "$work/podman.run" --storage-driver "$1" pull --quiet --tls-verify=false "$image" 2>"$work/err" ||
+	[ ! -d "$CRATE_STAGE/podman" ] || podman --root "$CRATE_STAGE/podman" --runroot "$CRATE_STAGE/p" --storage-driver "$1" rmi -a -f >/dev/null 2>&1 || :
+	rm -rf "$CRATE_STAGE/podman" "$CRATE_STAGE/p"
+	probe time podman --root "$CRATE_STAGE/podman" --runroot "$CRATE_STAGE/p" --storage-driver "$1" pull --quiet --tls-verify=false "$image" 2>"$work/err" ||
 		{ cat "$work/err" >&2; return 1; }
 }
 candidate_pull_overlay() { podman_pull overlay; }
