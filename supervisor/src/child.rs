@@ -29,12 +29,13 @@ pub struct Started {
 
 /// Clones a child with `flags`, maps its ids, and only then lets it run `work`, whose result is its exit code.
 ///
-/// Both closures run in the child: `prepare` at once, for a descriptor that the parent gets; `work` as root of the
-/// new user namespace, if there is one.
+/// Two closures run in the child: `prepare` at once, for a descriptor that the parent gets; `work` as root of the new
+/// user namespace, if there is one. `meanwhile` runs in the parent, while the ids are being mapped.
 pub fn start(
     flags: u64,
     maps: &IdMaps,
     prepare: impl FnOnce() -> Option<OwnedFd>,
+    meanwhile: impl FnOnce() -> Result<()>,
     work: impl FnOnce() -> u8,
 ) -> Result<Started> {
     let kind = (AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC);
@@ -48,7 +49,8 @@ pub fn start(
         std::process::exit(work().into())
     };
     drop(other);
-    if let Err(error) = maps.write(child.pid) {
+    let mapped = maps.begin(child.pid).and_then(|mapping| meanwhile().and(mapping.finish()));
+    if let Err(error) = mapped {
         drop(own); // The child ends by itself where nobody is left to release it.
         wait_for(&child)?;
         return Err(error);
@@ -118,6 +120,7 @@ pub fn as_mapped_root(work: impl FnOnce() -> Result<()>) -> Result<()> {
         0,
         &maps,
         || None,
+        || Ok(()),
         || {
             let report = |error: Error| {
                 crate::tell(&error);

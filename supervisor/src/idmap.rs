@@ -45,10 +45,10 @@ impl IdMaps {
         !matches!(self, Self::Root)
     }
 
-    /// Writes the maps of process `pid`, which is in a user namespace that has none yet.
-    pub fn write(&self, pid: i32) -> Result<()> {
+    /// Begins to write the maps of process `pid`, which is in a user namespace that has none yet.
+    pub fn begin(&self, pid: i32) -> Result<Mapping> {
         match self {
-            Self::Root => Ok(()),
+            Self::Root => Ok(Mapping(Vec::new())),
             Self::Single => {
                 let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
                 let files = [
@@ -56,17 +56,27 @@ impl IdMaps {
                     ("uid_map", format!("0 {uid} 1")),
                     ("gid_map", format!("0 {gid} 1")),
                 ];
-                files.into_iter().try_for_each(|(file, text)| {
+                let mut written = files.into_iter().map(|(file, text)| {
                     let path = format!("/proc/{pid}/{file}");
                     fs::write(&path, text).doing(|| format!("writing {path}"))
-                })
+                });
+                written.try_for_each(|result| result).map(|()| Mapping(Vec::new()))
             }
+            // Both at once: each is a program to load, and starting a container waits for them.
             Self::Ranges(uids, gids) => {
-                // Both at once: each is a program to load, and starting a container waits for them.
-                let started = [start("newuidmap", pid, uids)?, start("newgidmap", pid, gids)?];
-                started.into_iter().try_for_each(|(program, child)| finish(program, child))
+                Ok(Mapping([start("newuidmap", pid, uids)?, start("newgidmap", pid, gids)?].into()))
             }
         }
+    }
+}
+
+/// Maps that are being written.
+pub struct Mapping(Vec<(&'static str, Child)>);
+
+impl Mapping {
+    /// Waits until they are.
+    pub fn finish(self) -> Result<()> {
+        self.0.into_iter().map(|(program, child)| finish(program, child)).fold(Ok(()), Result::and)
     }
 }
 

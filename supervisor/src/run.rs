@@ -5,11 +5,11 @@ use crate::idmap::IdMaps;
 use crate::plan::Plan;
 use crate::signals;
 use crate::sys;
-use crate::watch::{Outcome, watch};
+use crate::watch::{Outcome, last_words, watch};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use store::container::layers;
 use store::error::Doing;
@@ -75,27 +75,47 @@ fn failed(error: &Error) -> Outcome {
 fn start(store: &Store, container: &Container, spec: &Spec) -> Result<Outcome> {
     let signal_source = sys::signal_descriptor(&signals::FORWARDED).doing(|| "blocking signals".into())?;
     let (ready, report) = child::pipe()?;
-    let init = sealed_init()?;
+    let (init, plan) = (memory_file("crate-init")?, memory_file("plan")?);
     let mut first = vec!["--error-fd".to_owned(), report.as_raw_fd().to_string()];
     if !spec.flag(annotation::INTERACTIVE) {
         first.push("--no-stdin".to_owned());
     }
-    let plan = sealed("plan", &mut Plan::new(store, container, spec)?.bytes(&first).as_slice())?;
     let number = CString::new(plan.as_raw_fd().to_string()).unwrap_or_default();
     let network = if spec.has_namespace("network") { sys::NEW_NET } else { 0 };
     let maps = IdMaps::of_caller();
-    store.unlock()?;
-    let listen = || sys::listen_to_kill(&signals::DEADLY).ok();
-    let started = child::start(sys::NAMESPACES | network, &maps, listen, || {
-        for fd in [&plan, &report] {
+    // What takes the kernel long is left to the child, which has to wait for its ids anyway.
+    let prepare = || {
+        if let Err(error) = sys::unshare(sys::OTHER_NAMESPACES | network) {
+            give_up(&report, &child::explain(error, &maps).to_string());
+        }
+        sys::listen_to_kill(&signals::DEADLY).ok()
+    };
+    let meanwhile = || {
+        fill(&init, &mut own_init()?)?;
+        fill(&plan, &mut Plan::new(store, container, spec)?.bytes(&first).as_slice())?;
+        store.unlock()
+    };
+    let become_init = || {
+        for fd in [plan.as_fd(), report.as_fd()] {
             let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()); // It fails for closed ones only.
         }
         let error = sys::exec_fd(init.as_fd(), &[c"crate-init", c"--plan", &number]);
-        let line = [b"\x7d", format!("executing crate-init: {error}").as_bytes()].concat(); // 0x7d is 125
-        let _ = File::from(report).write_all(&line);
-        125
-    })?;
-    watch(&started, &signal_source, ready)
+        give_up(&report, &format!("executing crate-init: {error}"))
+    };
+    let started = child::start(sys::FIRST_NAMESPACES, &maps, prepare, meanwhile, become_init);
+    drop(report);
+    match started {
+        Ok(started) => watch(&started, &signal_source, ready),
+        // A child that has given up says why; that nothing could be done with it then is no news.
+        Err(error) => Ok(last_words(ready).unwrap_or_else(|| failed(&error))),
+    }
+}
+
+/// In the child: tells the parent why, as crate-init does, and ends.
+fn give_up(report: &OwnedFd, reason: &str) -> ! {
+    let line = [b"\x7d", reason.as_bytes()].concat(); // 0x7d is 125
+    let _ = rustix::io::write(report, &line); // Nobody is left to tell where this fails.
+    std::process::exit(125)
 }
 
 /// Records the exit code; or removes the container, where that was asked for.
@@ -134,20 +154,24 @@ fn copy(store: &Store, container: &Container, spec: &Spec) -> Result<()> {
     })
 }
 
-/// crate-init in memory, sealed: no process of the container can reach a file of the host through it, or change it.
-fn sealed_init() -> Result<OwnedFd> {
+/// The crate-init that lies beside this program.
+fn own_init() -> Result<File> {
     let own = fs::read_link("/proc/self/exe").doing(|| "finding this program".into())?;
     let path = own.with_file_name("crate-init");
-    sealed("crate-init", &mut File::open(&path).doing(|| format!("opening {}", path.display()))?)
+    File::open(&path).doing(|| format!("opening {}", path.display()))
 }
 
-fn sealed<R: Read>(name: &str, content: &mut R) -> Result<OwnedFd> {
+/// An empty file in memory: through it, no process of the container can reach a file of the host.
+fn memory_file(name: &str) -> Result<File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // Since Linux 6.3 a memfd says whether it may be executed, and a system may insist on it.
     let made = memfd_create(name, flags | MemfdFlags::EXEC).or_else(|_| memfd_create(name, flags));
-    let mut file = File::from(made.doing(|| "making a memory file".into())?);
+    made.doing(|| "making a memory file".into()).map(File::from)
+}
+
+/// Fills a memory file, and seals it: nothing can change it any more.
+fn fill<R: Read>(mut file: &File, content: &mut R) -> Result<()> {
     io::copy(content, &mut file).and_then(|_| file.rewind()).doing(|| "filling a memory file".into())?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    fcntl_add_seals(&file, seals).doing(|| "sealing a memory file".into())?;
-    Ok(file.into())
+    fcntl_add_seals(file, seals).doing(|| "sealing a memory file".into())
 }

@@ -7,9 +7,10 @@ use std::io::{Error, Result};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-/// Every namespace but the user's and the network's (clone(2)).
-pub const NAMESPACES: u64 = (libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC) as u64
-    | libc::CLONE_NEWCGROUP as u64;
+/// The namespaces that only a new process can have from its beginning (clone(2), pid_namespaces(7)).
+pub const FIRST_NAMESPACES: u64 = (libc::CLONE_NEWNS | libc::CLONE_NEWPID) as u64;
+/// Those that a process can make for itself (unshare(2)), but the network's.
+pub const OTHER_NAMESPACES: u64 = (libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP) as u64;
 /// A user namespace (user_namespaces(7)).
 pub const NEW_USER: u64 = libc::CLONE_NEWUSER as u64;
 /// A network namespace (network_namespaces(7)).

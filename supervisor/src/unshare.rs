@@ -1,7 +1,7 @@
 //! `crate-sup unshare`: a program as root of the caller's id-mapped user namespace.
 
 use crate::child;
-use crate::idmap::IdMaps;
+use crate::idmap::{IdMaps, Mapping};
 use crate::sys;
 use lexopt::Parser;
 use std::io::{ErrorKind, Read, Write};
@@ -43,7 +43,7 @@ fn enter(maps: &IdMaps) -> Result<()> {
         drop(go);
         // Nobody is left to map ids for where the parent could not make the namespace; it says why.
         let released = (&wait).read_exact(&mut [0]).is_ok();
-        let mapped = if released { maps.write(own) } else { Ok(()) };
+        let mapped = if released { maps.begin(own).and_then(Mapping::finish) } else { Ok(()) };
         std::process::exit(mapped.map_or_else(
             |error| {
                 crate::tell(&error);

@@ -40,7 +40,7 @@ pub fn watch(started: &Started, signal_source: &OwnedFd, ready: OwnedFd) -> Resu
         if !spoken.is_empty()
             && let Some(pipe) = ready.take()
         {
-            pipe.take(LINE_LIMIT).read_to_end(&mut failure).doing(|| "hearing from crate-init".into())?;
+            failure = hear(pipe)?;
         }
         if !signalled.is_empty() {
             while let Some(signal) = next_signal(signal_source) {
@@ -73,6 +73,18 @@ fn happened<const N: usize>(sources: [Option<BorrowedFd>; N]) -> Result<[PollFla
     }
     let mut events = polled.iter().map(PollFd::revents);
     Ok(sources.map(|source| source.and_then(|_| events.next()).unwrap_or(PollFlags::empty())))
+}
+
+/// What was told before there was anything to watch.
+pub fn last_words(ready: OwnedFd) -> Option<Outcome> {
+    let failure = hear(ready.into()).unwrap_or_default();
+    (!failure.is_empty()).then(|| outcome(125, None, &failure))
+}
+
+fn hear(pipe: File) -> Result<Vec<u8>> {
+    let mut line = Vec::new();
+    pipe.take(LINE_LIMIT).read_to_end(&mut line).doing(|| "hearing from crate-init".into())?;
+    Ok(line)
 }
 
 fn outcome(code: u8, killed_by: Option<i32>, failure: &[u8]) -> Outcome {
