@@ -54,6 +54,8 @@ const OBEYED: [&str; 5] = ["run.", "io.kubernetes.", "module.wasm.", "org.criu."
 pub struct Caller {
     /// Is the caller root, so that no user namespace is wanted?
     pub root: bool,
+    /// Is group 5, by custom `tty`, mapped where the container will run, so that its terminals can belong to it?
+    pub tty_group: bool,
     /// The caller's `TERM`.
     pub term: Option<String>,
     /// When the container is made.
@@ -192,7 +194,7 @@ fn default_mounts(request: &Request, caller: &Caller) -> Vec<Mount> {
         entry("/proc", "proc", "proc", "nosuid,noexec,nodev"),
         entry("/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
         // Group 5, tty, is not mapped for everyone, and the kernel refuses an unmapped one.
-        entry("/dev/pts", "devpts", "devpts", &if caller.root { format!("{pts},gid=5") } else { pts.into() }),
+        entry("/dev/pts", "devpts", "devpts", &if caller.tty_group { format!("{pts},gid=5") } else { pts.into() }),
         entry("/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=65536k"),
         entry("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
         // Only who owns a network namespace may mount a sysfs of it.
@@ -265,7 +267,7 @@ mod tests {
     }
 
     fn made(config: &str, request: &Request) -> Result<Spec> {
-        let caller = Caller { root: false, term: None, now: "now".into() };
+        let caller = Caller { root: false, tty_group: false, term: None, now: "now".into() };
         spec(request, &image(config), "aa:bb", &"0".repeat(64), &caller)
     }
 
