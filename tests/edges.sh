@@ -89,6 +89,27 @@ test_opaque_root_hides_the_layers_below() {
 	expect_code 1 crate run --rm localhost/edge:1 ls /from-below
 }
 
+# A store on an overlay, which cannot be the upper layer of another: the container gets a copy, once, and keeps it.
+test_a_private_copy_where_the_overlay_is_refused() {
+	only root
+	mkdir lower upper work merged
+	sh "$TESTS/image.sh" layout image edge '{"Env":["PATH=/bin"]}' "$IMAGES/busybox.tar"
+	expect_code 0 unshare --mount sh -euc '
+		mount -t overlay none -o lowerdir=lower,upperdir=upper,workdir=work merged
+		export CRATE_ROOT="$PWD/merged/store" CRATE_RUN="$PWD/run"
+		crate pull --quiet --as localhost/edge:1 oci:image:edge
+		crate run --name kept localhost/edge:1 sh -c "echo written >/file; ls -ld /tmp /bin/sh" 2>first
+		crate start kept 2>second
+		cat merged/store/containers/kept/rootfs/file
+		crate run --rm localhost/edge:1 true 2>/dev/null
+		crate rm kept
+		ls merged/store/containers merged/store/ingest' sh
+	has first 'a private copy'
+	lacks second 'a private copy'
+	line '^drwxrwxrwt .* /tmp$'
+	line '^written$'
+}
+
 # A program can be told to end before it has begun.
 test_signals_before_the_program_runs() {
 	have "$BUSYBOX"
