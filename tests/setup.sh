@@ -80,7 +80,8 @@ debian() {
 		musl-tools=musl-gcc libunwind-14-dev=/usr/lib/llvm-14/lib/libunwind.a gcc=gcc make=make
 	has_source /usr/bin/rustc || {
 		say "Debian's rustc-web is too old here: it grows with Debian's security updates"
-		say "add them to apt's sources (suite $(. /etc/os-release && echo "$VERSION_CODENAME")-security), as a new installation has them, and run: apt-get update && apt-get install rustc-web cargo-web rust-web-src"
+		say "add its suite (bookworm-security for Debian 12) to apt's sources, as a new installation has it, and run:"
+		say "apt-get update && apt-get install rustc-web cargo-web rust-web-src"
 		exit 1
 	}
 	# A folder with LLVM's libunwind alone: its own folder holds a shared one too, which must not be found.
