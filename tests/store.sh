@@ -53,6 +53,26 @@ test_missing_things_are_3() {
 	expect_code 3 crate-store tag no-such-image other
 }
 
+test_inspect_tells_the_process() {
+	have "$BUSYBOX"
+	local id pid
+	mkfifo out.pipe
+	id=$(crate create "$BUSYBOX" sh -c 'echo up; probe wait')
+	expect 0 sh -c "crate inspect $id | jq '.[0].State.Pid'"
+	crate start "$id" >out.pipe &
+	local supervisor=$!
+	exec 8<out.pipe
+	read -r -u 8 _
+	pid=$(crate inspect "$id" | jq '.[0].State.Pid')
+	same 'parent of the process' "$(sed 's/.*) . \([0-9]*\) .*/\1/' "/proc/$pid/stat")" "$supervisor"
+	expect running sh -c "crate inspect $id | jq -r '.[0].State.Status'"
+	kill -TERM "$supervisor"
+	wait "$supervisor" || :
+	exec 8<&-
+	expect 0 sh -c "crate inspect $id | jq '.[0].State.Pid'"
+	expect_code 0 crate rm "$id"
+}
+
 test_inspect() {
 	own_store
 	have "$REG/busybox:config"

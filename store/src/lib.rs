@@ -29,6 +29,7 @@ pub mod mark;
 pub mod mounts;
 pub mod oci;
 pub mod platform;
+pub mod process;
 pub mod reference;
 pub mod remove;
 pub mod root;

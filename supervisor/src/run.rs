@@ -13,6 +13,7 @@ use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use store::container::layers;
 use store::error::Doing;
+use store::process::Process;
 use store::spec::{Spec, annotation};
 use store::{Container, Error, Result, Store, tree};
 
@@ -105,7 +106,13 @@ fn start(store: &Store, container: &Container, spec: &Spec) -> Result<Outcome> {
     let started = child::start(sys::FIRST_NAMESPACES, &maps, prepare, meanwhile, become_init);
     drop(report);
     match started {
-        Ok(started) => watch(&started, &signal_source, ready),
+        Ok(started) => {
+            // Only who looks at it from outside needs the record: without it the container runs all the same.
+            let process = u32::try_from(started.child.pid).ok().and_then(Process::now);
+            let recorded = process.map_or(Ok(()), |process| container.record_process(store, &process));
+            recorded.unwrap_or_else(|error| crate::tell(&error));
+            watch(&started, &signal_source, ready)
+        }
         // A child that has given up says why; that nothing could be done with it then is no news.
         Err(error) => Ok(last_words(ready).unwrap_or_else(|| failed(&error))),
     }
