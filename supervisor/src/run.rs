@@ -35,7 +35,8 @@ pub fn run(name: &str) -> Result<u8> {
         Outcome::Failed(OVERLAY_REFUSED, reason) => {
             keep_what_is_written(&container, &reason)?;
             crate::tell(&format!("{reason}: the container gets a private copy of its image instead"));
-            match copy(&store, &container, &spec) {
+            // The attempt has let go of the store; what is being copied must not be collected.
+            match store.lock_shared().and_then(|()| copy(&store, &container, &spec)) {
                 Ok(()) => attempt(&store, &container, &spec),
                 Err(error) => failed(&error),
             }
