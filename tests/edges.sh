@@ -187,6 +187,12 @@ test_a_start_that_fails_leaves_nothing() {
 	same containers "$(ls "$CRATE_ROOT/containers")" "$before"
 }
 
+all_end_well() { # PID...: pulls into one store
+	local pid
+	for pid; do wait "$pid" || fail "a pull into $CRATE_ROOT ended with $?: $(cat "$WORK"/err.*)"; done
+	fsck_clean
+}
+
 # Six programs make one store, and none waits for another for ever.
 test_pulls_into_a_store_that_is_not_there_yet() {
 	local round i pids
@@ -197,8 +203,7 @@ test_pulls_into_a_store_that_is_not_there_yet() {
 			timeout 60 crate pull --quiet "$BUSYBOX" >"$WORK/out.$i" 2>"$WORK/err.$i" &
 			pids+=($!)
 		done
-		for i in "${pids[@]}"; do wait "$i" || fail "round $round: a pull ended with $?: $(cat "$WORK"/err.*)"; done
-		fsck_clean
+		all_end_well "${pids[@]}"
 	done
 }
 
@@ -216,8 +221,7 @@ test_layers_in_opposite_order() {
 			timeout 60 crate pull --quiet --as "localhost/$i:1" "oci:$WORK/$i:edge" >"$WORK/out.$i" 2>"$WORK/err.$i" &
 			pids+=($!)
 		done
-		for i in "${pids[@]}"; do wait "$i" || fail "round $round: a pull ended with $?: $(cat "$WORK"/err.*)"; done
-		fsck_clean
+		all_end_well "${pids[@]}"
 	done
 }
 

@@ -1,5 +1,6 @@
 //! Containers of the store: each is an OCI bundle, `containers/ID/`, found by id, by name or by an id's first digits.
 
+use crate::blob::is_at;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::json;
@@ -9,7 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 /// The largest `config.json` that is read, in bytes.
@@ -109,9 +110,7 @@ impl Container {
                 other => other.doing(|| format!("locking {}", path.display()))?,
             }
             // A file that has lost its name locks nothing: another program has made a new one, or will.
-            let named =
-                fs::metadata(&path).is_ok_and(|named| file.metadata().is_ok_and(|own| own.ino() == named.ino()));
-            if named {
+            if is_at(&file, &path) {
                 return Ok(file);
             }
         }

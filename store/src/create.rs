@@ -5,6 +5,7 @@ use crate::bundle::{self, Caller};
 use crate::container::{is_id, is_name};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
+use crate::idmap::IdMap;
 use crate::image::Image;
 use crate::json;
 use crate::platform::Platform;
@@ -86,7 +87,7 @@ impl Store {
         let root = rustix::process::geteuid().is_root();
         let caller = Caller {
             root,
-            tty_group: root && maps_group(&fs::read_to_string("/proc/self/gid_map").unwrap_or_default(), 5),
+            tty_group: root && IdMap::gids().is_ok_and(|map| map.has(5)),
             term: std::env::var("TERM").ok().filter(|term| !term.is_empty()),
             now: time::now(),
         };
@@ -237,24 +238,4 @@ fn hosts(hostname: &str, network: Network) -> Vec<u8> {
     }
     text.extend_from_slice(format!("127.0.1.1\t{hostname}\n").as_bytes());
     text
-}
-/// Does a gid_map (user_namespaces(7)) have this group inside? Root may be root of a user namespace with few ids.
-fn maps_group(gid_map: &str, group: u64) -> bool {
-    gid_map.lines().any(|line| {
-        let numbers: Vec<u64> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
-        matches!(numbers[..], [inside, _, count] if (inside..inside.saturating_add(count)).contains(&group))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn knows_which_groups_are_mapped() {
-        assert!(maps_group("         0          0 4294967295\n", 5));
-        assert!(maps_group("0 1000 1\n1 100000 65536\n", 5));
-        assert!(!maps_group("0 1000 1\n", 5));
-        assert!(!maps_group("", 0));
-    }
 }

@@ -16,6 +16,7 @@ pub mod environment;
 pub mod error;
 pub mod fsck;
 pub mod gc;
+pub mod idmap;
 pub mod image;
 pub mod index;
 #[cfg(feature = "unpack")]

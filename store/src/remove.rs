@@ -49,7 +49,9 @@ impl Store {
             other => other.doing(|| format!("removing {}", container.dir.display()))?,
         }
         let entries = fs::read_dir(self.path("containers")).doing(|| "reading containers".into())?;
-        for link in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let links = entries
+            .filter_map(|entry| entry.ok().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())));
+        for link in links.map(|entry| entry.path()) {
             if fs::read_link(&link).is_ok_and(|target| target.as_os_str() == container.id.as_str()) {
                 fs::remove_file(&link).doing(|| format!("removing {}", link.display()))?;
             }

@@ -1,14 +1,14 @@
 //! Who files of a layer belong to, as the running program's user namespace allows (`user_namespaces(7)`).
 
-use crate::error::{Doing, Error, Result};
+use crate::error::{Error, Result};
+use crate::idmap::IdMap;
 use rustix::process::{getegid, geteuid};
-use std::fs;
 
 /// The ids that can own files here.
 #[derive(Debug)]
 pub struct Owners {
-    uids: Vec<(u32, u32)>,
-    gids: Vec<(u32, u32)>,
+    uids: IdMap,
+    gids: IdMap,
     /// What new files get of themselves.
     own: (u32, u32),
 }
@@ -16,15 +16,13 @@ pub struct Owners {
 impl Owners {
     /// Those of the running program.
     pub fn here() -> Result<Self> {
-        let read = |path: &str| fs::read_to_string(path).map(|text| parse(&text)).doing(|| format!("reading {path}"));
         let own = (geteuid().as_raw(), getegid().as_raw());
-        Ok(Self { uids: read("/proc/self/uid_map")?, gids: read("/proc/self/gid_map")?, own })
+        Ok(Self { uids: IdMap::uids()?, gids: IdMap::gids()?, own })
     }
 
     /// Is one id all there is, so that everything has to belong to it?
     pub fn is_single(&self) -> bool {
-        let single = |map: &[(u32, u32)]| map.len() == 1 && map[0].1 == 1;
-        single(&self.uids) || single(&self.gids) || self.own.0 != 0
+        self.uids.count() == 1 || self.gids.count() == 1 || self.own.0 != 0
     }
 
     /// Who the file gets that belongs to these in the archive; `None`: it is so of itself.
@@ -33,8 +31,8 @@ impl Owners {
             return Ok(None);
         }
         for (what, id, map) in [("user", uid, &self.uids), ("group", gid, &self.gids)] {
-            if !map.iter().any(|(first, count)| id.checked_sub(*first).is_some_and(|offset| offset < *count)) {
-                let count: u64 = map.iter().map(|(_, count)| u64::from(*count)).sum();
+            if !map.has(id) {
+                let count = map.count();
                 return Err(Error::Failed(format!(
                     "it belongs to {what} {id}, but only {count} ids are mapped\n\
                      hint: give the user a larger range in /etc/sub{}id",
@@ -44,15 +42,6 @@ impl Owners {
         }
         Ok(Some((uid, gid)))
     }
-}
-
-/// First id inside and number of ids of each line of a map.
-fn parse(text: &str) -> Vec<(u32, u32)> {
-    let line = |line: &str| {
-        let mut numbers = line.split_whitespace().map(str::parse);
-        Some((numbers.next()?.ok()?, numbers.nth(1)?.ok()?))
-    };
-    text.lines().filter_map(line).collect()
 }
 
 /// What could not be kept, told once when all is done.
@@ -94,7 +83,7 @@ mod tests {
     use super::*;
 
     fn owners(uids: &str, own: u32) -> Owners {
-        Owners { uids: parse(uids), gids: parse(uids), own: (own, own) }
+        Owners { uids: IdMap::parse(uids), gids: IdMap::parse(uids), own: (own, own) }
     }
 
     #[test]
