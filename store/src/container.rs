@@ -6,8 +6,9 @@ use crate::error::{Doing, Error, Result};
 use crate::json;
 use crate::root::{Store, make_dir, run_dir};
 use crate::spec::{Spec, annotation};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
+use rustix::process::{Flock, FlockType, fcntl_getlk};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -95,8 +96,28 @@ impl Container {
         Ok(path)
     }
 
-    /// Takes the lock that is held for as long as the container runs; [`Error::Busy`] if it does.
+    /// Takes the lock that is held for as long as the container runs, or is being removed; [`Error::Busy`] if it is
+    /// taken, or the program has outlived who held it.
+    ///
+    /// It is a record lock (fcntl(2)), which belongs to this process: a forked child does not have it, and it is gone
+    /// as soon as this process closes any descriptor of that file. So whoever holds it must not ask for the state.
     pub fn lock(&self, store: &Store) -> Result<File> {
+        let lock = self.take_lock(store, FlockOperation::NonBlockingLockExclusive)?;
+        if self.is_orphaned(store)? {
+            return Err(Error::Busy(format!(
+                "container {} runs, but its supervisor was killed\nhint: crate stop, or crate rm -f, ends it",
+                self.short()
+            )));
+        }
+        Ok(lock)
+    }
+
+    /// Takes the lock together with others who only keep the container from being started or removed.
+    pub fn lock_shared(&self, store: &Store) -> Result<File> {
+        self.take_lock(store, FlockOperation::NonBlockingLockShared)
+    }
+
+    fn take_lock(&self, store: &Store, operation: FlockOperation) -> Result<File> {
         loop {
             let path = self.run_dir(store)?.join("lock");
             let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
@@ -105,8 +126,10 @@ impl Container {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 other => other.doing(|| format!("opening {}", path.display()))?,
             };
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Err(Errno::WOULDBLOCK) => return Err(Error::Busy(format!("container {} is running", self.short()))),
+            match fcntl_lock(&file, operation) {
+                Err(Errno::ACCESS | Errno::AGAIN) => {
+                    return Err(Error::Busy(format!("container {} is running, or in use", self.short())));
+                }
                 other => other.doing(|| format!("locking {}", path.display()))?,
             }
             // A file that has lost its name locks nothing: another program has made a new one, or will.
@@ -114,6 +137,19 @@ impl Container {
                 return Ok(file);
             }
         }
+    }
+
+    /// The process that holds the container's lock for itself, told by the kernel (fcntl(2), `F_GETLK`): nothing is
+    /// locked by asking. It is 0 for one of another pid namespace.
+    pub fn lock_holder(&self, store: &Store) -> Result<Option<u32>> {
+        let path = run_dir(store.root())?.join(&self.id).join("lock");
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.doing(|| format!("opening {}", path.display()))?,
+        };
+        let found = fcntl_getlk(&file, &Flock::from(FlockType::ReadLock));
+        let found = found.doing(|| format!("asking for the lock of {}", path.display()))?;
+        Ok(found.map(|lock| lock.pid.map_or(0, |pid| pid.as_raw_nonzero().get().cast_unsigned())))
     }
 
     /// The first twelve digits of the id: what listings show.

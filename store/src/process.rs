@@ -1,13 +1,21 @@
 //! `RUN/ID/pid`: which process a running container's first is. A number alone would come to mean another process.
 
 use crate::container::Container;
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Result};
+use crate::json;
 use crate::root::{Store, run_dir};
-use nanoserde::{DeJson, SerJson};
+use nanoserde::SerJson;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::Deserialize;
 use std::fs;
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 /// The first process of a container, told from every other that has had or will have its number.
-#[derive(Debug, Clone, PartialEq, Eq, SerJson, DeJson)]
+#[derive(Debug, Clone, PartialEq, Eq, SerJson, Deserialize)]
 pub struct Process {
     /// Its process id, as its supervisor sees it.
     pub pid: u32,
@@ -15,14 +23,38 @@ pub struct Process {
     pub start: u64,
     /// The run of the system that it belongs to (random(4), `boot_id`).
     pub boot: String,
+    /// The process id of its supervisor.
+    pub supervisor: u32,
 }
 
 impl Process {
-    /// The process that has this number now; none where it has ended.
+    /// The child of this process that has this number now; none where it has ended.
     pub fn now(pid: u32) -> Option<Self> {
         let start = start_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
-        Some(Self { pid, start, boot })
+        Some(Self { pid, start, boot, supervisor: std::process::id() })
+    }
+
+    /// A descriptor that names this process and no other (pidfd_open(2), since Linux 5.3); none where it has ended.
+    pub fn open(&self) -> Option<OwnedFd> {
+        let pid = Pid::from_raw(self.pid.cast_signed())?;
+        let descriptor = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        // What has the number now, when the descriptor is there already, is what the descriptor names.
+        let now = Self::now(self.pid)?;
+        let same = now.start == self.start && now.boot == self.boot;
+        (same && !ends_within(&descriptor, Duration::ZERO)).then_some(descriptor)
+    }
+}
+
+/// Does the process end within this time (pidfd_open(2), `POLLIN`)? One that nobody has waited for yet has ended too.
+pub fn ends_within(process: &OwnedFd, time: Duration) -> bool {
+    let mut polled = [PollFd::new(process, PollFlags::IN)];
+    let time = Timespec::try_from(time).ok();
+    loop {
+        match poll(&mut polled, time.as_ref()) {
+            Err(Errno::INTR) => {}
+            other => return other.is_ok_and(|ready| ready > 0),
+        }
     }
 }
 
@@ -35,13 +67,14 @@ impl Container {
         written.doing(|| format!("writing {}", target.display()))
     }
 
-    /// The first process of the container, if it is still the one that was written down.
-    pub fn process(&self, store: &Store) -> Result<Option<Process>> {
+    /// What was written down when the container last started, whether or not that process still is.
+    pub fn recorded_process(&self, store: &Store) -> Result<Option<Process>> {
         let path = run_dir(store.root())?.join(&self.id).join("pid");
-        let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
-        let malformed = |_| Error::Refused(format!("{} is malformed", path.display()));
-        let recorded = Process::deserialize_json(&text).map_err(malformed)?;
-        Ok(Process::now(recorded.pid).filter(|now| *now == recorded))
+        match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).doing(|| format!("reading {}", path.display())),
+            Ok(bytes) => json::read(&bytes, &path.display().to_string()).map(Some),
+        }
     }
 }
 
@@ -60,8 +93,19 @@ mod tests {
         assert_eq!(start_time("7 (a) b) c) S 1 7 7 0 -1 4 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0"), Some(4242));
         assert_eq!(start_time("7 (a"), None);
         let own = Process::now(std::process::id()).unwrap();
-        assert_eq!(Process::deserialize_json(&own.serialize_json()).unwrap(), own);
-        assert_eq!(Process::now(own.pid), Some(own));
+        assert_eq!(json::read::<Process>(own.serialize_json().as_bytes(), "own").unwrap(), own);
+        assert!(own.open().is_some());
+        assert!(Process { start: own.start + 1, ..own.clone() }.open().is_none());
+        assert!(Process { boot: "another".into(), ..own }.open().is_none());
         assert_eq!(Process::now(u32::MAX), None);
+    }
+
+    #[test]
+    fn one_that_nobody_has_waited_for_has_ended() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let descriptor = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        assert!(ends_within(&descriptor, Duration::from_secs(60)));
+        assert!(Process::now(child.id()).unwrap().open().is_none());
+        child.wait().unwrap();
     }
 }

@@ -22,6 +22,18 @@ pub mod annotation {
     pub const REMOVE: &str = "run.crate.remove";
     /// `true`: keep standard input open.
     pub const INTERACTIVE: &str = "run.crate.interactive";
+    /// `true`: crate-init stays as process 1 and reaps.
+    pub const INIT: &str = "run.crate.init";
+    /// When to start it again: `always`, `on-failure` or `on-failure:N`; without it, never.
+    pub const RESTART: &str = "run.crate.restart";
+    /// How many seconds it is given to end after the stop signal.
+    pub const STOP_TIMEOUT: &str = "run.crate.stop-timeout";
+    /// The file that gets the process id of the program, an absolute path.
+    pub const PIDFILE: &str = "run.crate.pidfile";
+    /// The largest size of a log file in bytes; 0: no log is kept.
+    pub const LOG_SIZE: &str = "run.crate.log.size";
+    /// How many log files are kept.
+    pub const LOG_FILES: &str = "run.crate.log.files";
     /// When the container was made, RFC 3339 in UTC.
     pub const CREATED: &str = "org.opencontainers.image.created";
     /// The signal that asks the program to end, such as `SIGTERM` (image-spec, `conversion.md`).

@@ -15,7 +15,7 @@ use store::container::layers;
 use store::error::Doing;
 use store::process::Process;
 use store::spec::{Spec, annotation};
-use store::{Container, Error, Result, Store, tree};
+use store::{Container, Error, Result, Store, time, tree};
 
 /// The code by which crate-init says that the kernel or the filesystem refused the overlay.
 const OVERLAY_REFUSED: u8 = 1;
@@ -29,8 +29,7 @@ pub fn run(name: &str) -> Result<u8> {
     if spec.process.terminal {
         return Err(Error::Failed("running: config.json asks for a terminal, which is not supported yet".into()));
     }
-    // What it ended with before says nothing any more; if this fails, the record is only old until the next one.
-    let _ = fs::remove_file(container.dir.join("exit"));
+    begin(&container)?;
     let outcome = match attempt(&store, &container, &spec) {
         Outcome::Failed(OVERLAY_REFUSED, reason) => {
             keep_what_is_written(&container, &reason)?;
@@ -133,10 +132,26 @@ fn finish(store: &Store, container: &Container, spec: &Spec, code: u8) -> Result
         // Directories of other ids than the caller's only their own root can empty.
         return tree::remove(&garbage).or_else(|_| child::as_mapped_root(|| tree::remove(&garbage)));
     }
-    let (beside, exit) = (container.dir.join("exit.new"), container.dir.join("exit"));
-    let written = fs::write(&beside, format!("{code}\n")).and_then(|()| fs::rename(&beside, &exit));
-    written.doing(|| format!("writing {}", exit.display()))?;
+    note(container, "exit", &format!("{code}\n"))?;
     tree::remove(&container.run_dir(store)?)
+}
+
+/// Records that the container has been started, and only then forgets what it ended with before: a supervisor that is
+/// killed in between leaves one or the other.
+fn begin(container: &Container) -> Result<()> {
+    note(container, "started", &format!("{}\n", time::now()))?;
+    let exit = container.dir.join("exit");
+    match fs::remove_file(&exit) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.doing(|| format!("removing {}", exit.display())),
+    }
+}
+
+/// Writes a small file of the bundle beside, and renames it into its place.
+fn note(container: &Container, name: &str, text: &str) -> Result<()> {
+    let (beside, target) = (container.dir.join(format!("{name}.new")), container.dir.join(name));
+    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, &target));
+    written.doing(|| format!("writing {}", target.display()))
 }
 
 /// An overlay that was mounted once and is refused now must not cost what the container has written.

@@ -75,8 +75,7 @@ fn inspect_container(store: &Store, container: &Container) -> Result<Json> {
     let state = container.state(store)?;
     let text = |key: &str| spec.annotation(key).unwrap_or_default().to_owned();
     let (path, args) = spec.process.args.split_first().map_or(("", &[][..]), |(path, args)| (path.as_str(), args));
-    let code = if let State::Exited(code) = state { code } else { 0 };
-    let pid = container.process(store)?.map_or(0, |process| process.pid);
+    let pid = container.process(store)?.map_or(0, |(process, _)| process.pid);
     let network = if spec.has_namespace("network") { "private" } else { "host" };
     Ok(json!({
         "Id": container.id,
@@ -84,7 +83,7 @@ fn inspect_container(store: &Store, container: &Container) -> Result<Json> {
         "Created": text(annotation::CREATED),
         "Path": path,
         "Args": args,
-        "State": { "Status": state.word(), "Running": state == State::Running, "Pid": pid, "ExitCode": code },
+        "State": { "Status": state.word(), "Running": state == State::Running, "Pid": pid, "ExitCode": state.code() },
         "Image": text(annotation::MANIFEST),
         "Config": {
             "Hostname": spec.hostname,
