@@ -34,6 +34,7 @@ pub mod process;
 pub mod reference;
 pub mod remove;
 pub mod root;
+pub mod signal;
 pub mod spec;
 #[cfg(feature = "unpack")]
 pub mod spool;
