@@ -3,12 +3,16 @@
 #[allow(unused)] // The first of its users comes with detached containers.
 mod channel;
 mod child;
+mod ending;
 mod idmap;
 mod plan;
 mod run;
 mod signals;
+mod stop;
 mod sys;
+mod top;
 mod unshare;
+mod wait;
 mod watch;
 
 use lexopt::{Parser, ValueExt};
@@ -21,6 +25,14 @@ use store::{Error, Result};
 const HELP: &str = "\
 usage: crate-sup run ID             run a container of the store, in the foreground
        crate-sup plan ID            print what `run` would do, and do nothing
+       crate-sup stop [-t SECONDS] ID…
+                                    ask containers to end; kill what has not ended in time
+       crate-sup kill [-s SIGNAL] [--wait] [--quiet] ID…
+                                    send containers a signal
+       crate-sup restart [-t SECONDS] ID…
+                                    stop containers, and start them detached
+       crate-sup wait ID…           print the exit codes of containers when they have ended
+       crate-sup top ID             list the processes of a container
        crate-sup unshare [--] CMD…  run CMD as root of a user namespace with all of this user's ids
 ID is a container's id, its first digits, or its name.
 
@@ -52,9 +64,19 @@ fn dispatch(parser: &mut Parser) -> Result<u8> {
     match verb.as_str() {
         "run" => run::run(&container_argument(parser)?),
         "plan" => run::print_plan(&container_argument(parser)?),
+        "stop" => plainly(stop::stop(parser)),
+        "kill" => plainly(stop::kill(parser)),
+        "restart" => plainly(stop::restart(parser)),
+        "wait" => plainly(wait::wait(parser)),
+        "top" => plainly(container_argument(parser).and_then(|name| top::top(&name))),
         "unshare" => unshare::unshare(parser),
         other => Err(Error::Usage(format!("no such verb: {other}"))),
     }
+}
+
+/// Verbs that run no program end with the exit code of their own error, where `main` would say 125.
+fn plainly(result: Result<u8>) -> Result<u8> {
+    result.or_else(|error| Ok(stop::told(&error)))
 }
 
 /// Prints on standard output.
