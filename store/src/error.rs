@@ -68,14 +68,16 @@ impl fmt::Display for Error {
             | Self::Network(text)
             | Self::Refused(text)
             | Self::Failed(text) => text,
-            Self::Io { doing, source } => {
-                let reason = source.to_string();
-                let reason = reason.split(" (os error").next().unwrap_or_default();
-                &format!("{doing}: {reason}")
-            }
+            Self::Io { doing, source } => &format!("{doing}: {}", reason(source)),
         };
         f.write_str(&text.replace(|c: char| c.is_control() && c != '\n', "?"))
     }
+}
+
+/// The system's reason in words, without its number.
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 impl std::error::Error for Error {}

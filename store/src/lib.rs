@@ -26,6 +26,7 @@ pub mod json;
 pub mod layer;
 #[cfg(feature = "unpack")]
 pub mod load;
+pub mod log;
 pub mod mark;
 pub mod mounts;
 pub mod oci;
