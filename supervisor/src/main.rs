@@ -5,6 +5,7 @@ mod channel;
 mod child;
 mod ending;
 mod idmap;
+mod logs;
 mod plan;
 mod run;
 mod signals;
@@ -24,6 +25,7 @@ use store::{Error, Result};
 
 const HELP: &str = "\
 usage: crate-sup run ID             run a container of the store, in the foreground
+       crate-sup logs [-f] ID       print what a container has written
        crate-sup plan ID            print what `run` would do, and do nothing
        crate-sup stop [-t SECONDS] ID…
                                     ask containers to end; kill what has not ended in time
@@ -63,6 +65,7 @@ fn dispatch(parser: &mut Parser) -> Result<u8> {
     };
     match verb.as_str() {
         "run" => run::run(&container_argument(parser)?),
+        "logs" => plainly(logs::logs(parser)),
         "plan" => run::print_plan(&container_argument(parser)?),
         "stop" => plainly(stop::stop(parser)),
         "kill" => plainly(stop::kill(parser)),
