@@ -4,7 +4,7 @@ use crate::blob::is_at;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::json;
-use crate::root::{Store, make_dir, run_dir};
+use crate::root::{Store, make_dir};
 use crate::spec::{Spec, annotation};
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
@@ -91,7 +91,7 @@ impl Container {
 
     /// The container's directory for what runs, `RUN/ID/`, made where it is missing.
     pub fn run_dir(&self, store: &Store) -> Result<PathBuf> {
-        let path = run_dir(store.root())?.join(&self.id);
+        let path = store.run_dir()?.join(&self.id);
         make_dir(&path, 0o700)?;
         Ok(path)
     }
@@ -142,7 +142,7 @@ impl Container {
     /// The process that holds the container's lock for itself, told by the kernel (fcntl(2), `F_GETLK`): nothing is
     /// locked by asking. It is 0 for one of another pid namespace.
     pub fn lock_holder(&self, store: &Store) -> Result<Option<u32>> {
-        let path = run_dir(store.root())?.join(&self.id).join("lock");
+        let path = store.run_dir()?.join(&self.id).join("lock");
         let file = match File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.doing(|| format!("opening {}", path.display()))?,

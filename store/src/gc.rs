@@ -4,7 +4,7 @@ use crate::container::{Container, is_id};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::mark::Marks;
-use crate::root::{Store, run_dir};
+use crate::root::Store;
 use crate::tree;
 use std::fs::{self, DirEntry, Metadata};
 use std::io::ErrorKind;
@@ -91,8 +91,8 @@ impl Store {
 
     /// Removes the runtime directories of containers that are gone; not what runs, for several stores may share them.
     fn collect_runs(&self, freed: &mut Freed) -> Result<()> {
-        let run = run_dir(self.root())?;
-        let entries = fs::read_dir(&run).doing(|| format!("reading {}", run.display()))?;
+        let run = self.run_dir()?;
+        let entries = fs::read_dir(run).doing(|| format!("reading {}", run.display()))?;
         for entry in entries.filter_map(std::result::Result::ok) {
             let name = entry.file_name().to_string_lossy().into_owned();
             if !is_id(&name) || self.path("containers").join(&name).exists() {

@@ -3,7 +3,7 @@
 use crate::container::Container;
 use crate::error::{Doing, Result};
 use crate::json;
-use crate::root::{Store, run_dir};
+use crate::root::Store;
 use nanoserde::SerJson;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -69,7 +69,7 @@ impl Container {
 
     /// What was written down when the container last started, whether or not that process still is.
     pub fn recorded_process(&self, store: &Store) -> Result<Option<Process>> {
-        let path = run_dir(store.root())?.join(&self.id).join("pid");
+        let path = store.run_dir()?.join(&self.id).join("pid");
         match fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).doing(|| format!("reading {}", path.display())),

@@ -7,7 +7,7 @@ use crate::gc::Freed;
 use crate::mark::Marks;
 use crate::oci::{Descriptor, Index, media};
 use crate::reference::Reference;
-use crate::root::{Store, run_dir};
+use crate::root::Store;
 use crate::spec::annotation;
 use crate::tree;
 use std::collections::BTreeSet;
@@ -43,7 +43,7 @@ impl Store {
         match fs::rename(&container.dir, &garbage) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 // Locking a container that another program has just removed has made this anew.
-                tree::remove(&run_dir(self.root())?.join(&container.id))?;
+                tree::remove(&self.run_dir()?.join(&container.id))?;
                 return Err(Error::NotFound(format!("no such container: {}", container.short())));
             }
             other => other.doing(|| format!("removing {}", container.dir.display()))?,
@@ -57,7 +57,7 @@ impl Store {
             }
         }
         drop(names);
-        tree::remove(&run_dir(self.root())?.join(&container.id))?;
+        tree::remove(&self.run_dir()?.join(&container.id))?;
         Ok(garbage)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::error::{Doing, Error, Result};
 use rustix::fs::{FlockOperation, flock};
+use std::cell::OnceCell;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -22,6 +23,7 @@ const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 pub struct Store {
     root: PathBuf,
     lock: File,
+    run: OnceCell<PathBuf>,
 }
 
 impl Store {
@@ -66,12 +68,20 @@ impl Store {
         }
         let lock = open_lock(root)?;
         flock(&lock, FlockOperation::LockShared).doing(|| format!("locking {}", root.display()))?;
-        Ok(Self { root: root.to_owned(), lock })
+        Ok(Self { root: root.to_owned(), lock, run: OnceCell::new() })
     }
 
     /// The store's own path.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The directory of what runs; see [`run_dir`]. It is looked for once.
+    pub fn run_dir(&self) -> Result<&Path> {
+        if self.run.get().is_none() {
+            let _ = self.run.set(run_dir(&self.root)?); // Nothing else sets it.
+        }
+        Ok(self.run.get().map_or(&self.root, |path| path))
     }
 
     /// A path within the store.

@@ -13,21 +13,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use store::Result;
 use store::error::Doing;
+pub use store::log::Stream;
 
 /// The most bytes of input or output in one message.
 pub const CHUNK: usize = 32 << 10;
 
 /// The name of the socket in `RUN/ID/`.
 const NAME: &str = "attach";
-
-/// Which of a program's outputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
-    /// Standard output, and all that is written to a terminal.
-    Out,
-    /// Standard error.
-    Err,
-}
 
 /// The size of a terminal (ioctl_tty(2), `TIOCSWINSZ`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -35,7 +35,7 @@ pub fn start(
     flags: u64,
     maps: &IdMaps,
     prepare: impl FnOnce() -> Option<OwnedFd>,
-    meanwhile: impl FnOnce() -> Result<()>,
+    meanwhile: impl FnOnce(&sys::Child) -> Result<()>,
     work: impl FnOnce() -> u8,
 ) -> Result<Started> {
     let kind = (AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC);
@@ -49,7 +49,7 @@ pub fn start(
         std::process::exit(work().into())
     };
     drop(other);
-    let mapped = maps.begin(child.pid).and_then(|mapping| meanwhile().and(mapping.finish()));
+    let mapped = maps.begin(child.pid).and_then(|mapping| meanwhile(&child).and(mapping.finish()));
     if let Err(error) = mapped {
         drop(own); // The child ends by itself where nobody is left to release it.
         wait_for(&child)?;
@@ -81,8 +81,8 @@ fn hand_over(parent: &OwnedFd, descriptor: Option<BorrowedFd>) {
     let _ = sendmsg(parent, &[IoSlice::new(b"h")], &mut extra, SendFlags::NOSIGNAL);
 }
 
-/// Receives the message of [`hand_over`]; nothing comes from a child that has been killed.
-fn take_over(child: &OwnedFd) -> Option<OwnedFd> {
+/// Receives the descriptor that [`hand_over`] sends, or crate-init; none comes from a child that has been killed.
+pub fn take_over(child: &OwnedFd) -> Option<OwnedFd> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut extra = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0; 1];
@@ -120,7 +120,7 @@ pub fn as_mapped_root(work: impl FnOnce() -> Result<()>) -> Result<()> {
         0,
         &maps,
         || None,
-        || Ok(()),
+        |_| Ok(()),
         || {
             let report = |error: Error| {
                 crate::tell(&error);
@@ -133,6 +133,12 @@ pub fn as_mapped_root(work: impl FnOnce() -> Result<()>) -> Result<()> {
         0 => Ok(()),
         code => Err(Error::Failed(format!("working in the user namespace ended with code {code}"))),
     }
+}
+
+/// What the system says, without its number.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// Waits for the child's end; its exit code, or 128 and the number of the signal that killed it.

@@ -1,16 +1,31 @@
 //! crate-sup: makes the namespaces of a container, watches it, and ends with its exit code.
 
-#[allow(unused)] // The first of its users comes with detached containers.
+#[allow(unused)]
 mod channel;
 mod child;
+#[allow(unused)]
+mod client;
+mod clients;
 mod ending;
+mod events;
 mod idmap;
+mod launch;
 mod logs;
+mod memory;
+#[allow(unused)]
+mod outlet;
+mod own;
 mod plan;
+mod policy;
+mod program;
 mod run;
 mod signals;
 mod stop;
+mod streams;
+mod supervise;
 mod sys;
+#[allow(unused)]
+mod terminal;
 mod top;
 mod unshare;
 mod wait;
@@ -24,7 +39,9 @@ use store::error::Doing;
 use store::{Error, Result};
 
 const HELP: &str = "\
-usage: crate-sup run ID             run a container of the store, in the foreground
+usage: crate-sup run [FLAG…] ID     run a container of the store, in the foreground
+       crate-sup start [-a] [-i] [FLAG…] ID…
+                                    run containers in the background, each with a supervisor of its own
        crate-sup logs [-f] ID       print what a container has written
        crate-sup plan ID            print what `run` would do, and do nothing
        crate-sup stop [-t SECONDS] ID…
@@ -38,6 +55,11 @@ usage: crate-sup run ID             run a container of the store, in the foregro
        crate-sup unshare [--] CMD…  run CMD as root of a user namespace with all of this user's ids
 ID is a container's id, its first digits, or its name.
 
+  -a, --attach        in the foreground after all; -i, --interactive: with standard input
+  --detach-keys KEYS  what leaves a terminal to itself (ctrl-p,ctrl-q)
+  --ready-fd N        write a newline to descriptor N when the program runs
+  --events-fd N       write a line of JSON to it for each start, exit and oom
+
 example: crate-sup run \"$(crate-store create busybox -- echo hello)\"
 ";
 
@@ -46,11 +68,16 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             tell(&error);
-            ExitCode::from(match error {
-                Error::Usage(_) | Error::NotFound(_) | Error::Busy(_) => error.exit_code(),
-                _ => 125,
-            })
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+/// The exit code of an error: any that is not the caller's to act on is 125, so that it is not taken for the program's.
+fn exit_code(error: &Error) -> u8 {
+    match error {
+        Error::Usage(_) | Error::NotFound(_) | Error::Busy(_) => error.exit_code(),
+        _ => 125,
     }
 }
 
@@ -64,7 +91,8 @@ fn dispatch(parser: &mut Parser) -> Result<u8> {
         None => return Err(Error::Usage(format!("no verb is given\n{HELP}"))),
     };
     match verb.as_str() {
-        "run" => run::run(&container_argument(parser)?),
+        "run" => run::run(parser),
+        "start" => run::start(parser),
         "logs" => plainly(logs::logs(parser)),
         "plan" => run::print_plan(&container_argument(parser)?),
         "stop" => plainly(stop::stop(parser)),

@@ -1,16 +1,26 @@
 //! The plan: what crate-init is to do, made from the bundle's `config.json`.
 
+use crate::channel::Size;
+use std::os::fd::RawFd;
 use std::path::Path;
 use store::container::layers;
 use store::spec::{Capabilities, Mount, Spec, annotation};
 use store::{Container, Error, Result, Store};
+
+/// The terminal that a program is to have.
+pub struct Console {
+    /// The socket to which crate-init sends its master (runc's console socket).
+    pub fd: RawFd,
+    /// The size that it has from the beginning.
+    pub size: Size,
+}
 
 /// The options of crate-init, in order.
 pub struct Plan(Vec<Vec<u8>>);
 
 impl Plan {
     /// Makes the plan of a container.
-    pub fn new(store: &Store, container: &Container, spec: &Spec) -> Result<Self> {
+    pub fn new(store: &Store, container: &Container, spec: &Spec, console: Option<Console>) -> Result<Self> {
         let mut plan = Self(Vec::new());
         plan.option(&["--private"]);
         if let Some(name) = &spec.hostname {
@@ -23,6 +33,9 @@ impl Plan {
         for mount in &spec.mounts {
             plan.mount(mount, &container.dir)?;
         }
+        if let Some(console) = console {
+            plan.console(&console);
+        }
         // The working directory is made where it is missing, before the root may become read-only.
         plan.option(&["--directory", &spec.process.cwd]);
         spec.linux.masked_paths.iter().for_each(|path| plan.option(&["--mask", path]));
@@ -32,12 +45,17 @@ impl Plan {
         }
         plan.option(&["--pivot"]);
         plan.process(spec);
-        match plan.0.iter().find(|word| word.contains(&0)) {
+        plan.checked()
+    }
+
+    /// A plan, each word of which can be a NUL-terminated string.
+    fn checked(self) -> Result<Self> {
+        match self.0.iter().find(|word| word.contains(&0)) {
             Some(word) => {
                 let word = String::from_utf8_lossy(word);
                 Err(Error::Refused(format!("config.json: {word:?} holds a NUL byte")))
             }
-            None => Ok(plan),
+            None => Ok(self),
         }
     }
 
@@ -76,6 +94,10 @@ impl Plan {
         Ok(())
     }
 
+    fn console(&mut self, Console { fd, size }: &Console) {
+        self.option(&["--console", &fd.to_string(), &size.rows.to_string(), &size.columns.to_string()]);
+    }
+
     fn process(&mut self, spec: &Spec) {
         let process = &spec.process;
         let ids = format!("{}:{}", process.user.uid, process.user.gid);
@@ -100,6 +122,9 @@ impl Plan {
         }
         if process.no_new_privileges {
             self.option(&["--no-new-privs"]);
+        }
+        if spec.flag(annotation::INIT) {
+            self.option(&["--reap"]);
         }
         self.option(&["--"]);
         self.0.extend(process.args.iter().map(|argument| argument.clone().into_bytes()));

@@ -1,200 +1,176 @@
-//! `crate-sup run`: one container, from its bundle to its exit code.
+//! `crate-sup run` and `crate-sup start`: a container in the foreground, or with a supervisor in the background.
 
-use crate::child;
-use crate::idmap::IdMaps;
+use crate::channel::{self, Reply, Size, receive_packet, send_packet};
+use crate::client::{self, Ended, How};
+use crate::events::Events;
 use crate::plan::Plan;
-use crate::signals;
-use crate::sys;
-use crate::watch::{Outcome, last_words, watch};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-use std::ffi::CString;
-use std::fs::{self, File};
-use std::io::{self, Read, Seek};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use store::container::layers;
+use crate::supervise::{Owner, supervise};
+use crate::{sys, terminal};
+use lexopt::{Arg, Parser, ValueExt};
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use store::error::Doing;
-use store::process::Process;
 use store::spec::{Spec, annotation};
-use store::{Container, Error, Result, Store, time, tree};
+use store::{Error, Result, Store};
 
-/// The code by which crate-init says that the kernel or the filesystem refused the overlay.
-const OVERLAY_REFUSED: u8 = 1;
+/// The keys that detach a client from a terminal, where nothing else is said.
+pub const DETACH_KEYS: &str = "ctrl-p,ctrl-q";
 
-/// Runs a container in the foreground; its exit code.
-pub fn run(name: &str) -> Result<u8> {
-    let store = Store::open()?;
-    let container = store.find_container(name)?;
-    let lock = container.lock(&store)?;
-    let spec = container.spec()?;
-    if spec.process.terminal {
-        return Err(Error::Failed("running: config.json asks for a terminal, which is not supported yet".into()));
+/// What the command line says besides containers.
+struct Flags {
+    attach: bool,
+    input: Option<bool>,
+    keys: Vec<u8>,
+    events: Events,
+    containers: Vec<String>,
+}
+
+fn flags(parser: &mut Parser) -> Result<Flags> {
+    let mut flags = Flags {
+        attach: false,
+        input: None,
+        keys: client::parse_keys(DETACH_KEYS)?,
+        events: Events::default(),
+        containers: Vec::new(),
+    };
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('a') | Arg::Long("attach") => flags.attach = true,
+            Arg::Short('i') | Arg::Long("interactive") => flags.input = Some(true),
+            Arg::Long("detach-keys") => flags.keys = client::parse_keys(&parser.value()?.string()?)?,
+            Arg::Long("ready-fd") => flags.events.ready = Some(descriptor(parser, "--ready-fd")?),
+            Arg::Long("events-fd") => flags.events.lines = Some(descriptor(parser, "--events-fd")?),
+            Arg::Value(name) => flags.containers.push(name.string()?),
+            other => return Err(other.unexpected().into()),
+        }
     }
-    begin(&container)?;
-    let outcome = match attempt(&store, &container, &spec) {
-        Outcome::Failed(OVERLAY_REFUSED, reason) => {
-            keep_what_is_written(&container, &reason)?;
-            crate::tell(&format!("{reason}: the container gets a private copy of its image instead"));
-            // The attempt has let go of the store; what is being copied must not be collected.
-            match store.lock_shared().and_then(|()| copy(&store, &container, &spec)) {
-                Ok(()) => attempt(&store, &container, &spec),
-                Err(error) => failed(&error),
-            }
+    match flags.containers.len() {
+        0 => Err(Error::Usage("a container's id or name is wanted".into())),
+        1 => Ok(flags),
+        _ if flags.attach || flags.events.ready.is_some() || flags.events.lines.is_some() => {
+            Err(Error::Usage("only one container can be attached to, or told of, at once".into()))
         }
-        outcome => outcome,
+        _ => Ok(flags),
+    }
+}
+
+/// A descriptor that the caller has opened for this program.
+fn descriptor(parser: &mut Parser, option: &str) -> Result<File> {
+    let number: RawFd = parser.value()?.parse()?;
+    if number < 3 {
+        return Err(Error::Usage(format!("{option} {number}: the first three descriptors have another meaning")));
+    }
+    sys::adopt(number).map(File::from).doing(|| format!("{option} {number}"))
+}
+
+/// `crate-sup run`: in the foreground; its exit code.
+pub fn run(parser: &mut Parser) -> Result<u8> {
+    let flags = flags(parser)?;
+    let [name] = flags.containers.as_slice() else {
+        return Err(Error::Usage("one container can be run at once".into()));
     };
-    let code = match outcome {
-        Outcome::Ended(code) => code,
-        Outcome::Failed(code, line) => {
-            crate::tell(&line);
-            if code == OVERLAY_REFUSED { 125 } else { code }
+    let name = name.clone();
+    foreground(&name, flags)
+}
+
+/// `crate-sup start`: in the background, unless told to attach.
+pub fn start(parser: &mut Parser) -> Result<u8> {
+    let mut flags = flags(parser)?;
+    if flags.attach || flags.input == Some(true) {
+        flags.input.get_or_insert(false);
+        let name = flags.containers[0].clone();
+        return foreground(&name, flags);
+    }
+    let mut worst = 0;
+    for name in std::mem::take(&mut flags.containers) {
+        let code = start_detached(&name, std::mem::take(&mut flags.events))?;
+        if code == 0 {
+            crate::say(&format!("{name}\n"))?;
         }
-    };
-    let finished = store.lock_shared().and_then(|()| finish(&store, &container, &spec, code));
-    // The code is what counts, whatever became of the record.
-    finished.unwrap_or_else(|error| crate::tell(&error));
-    drop(lock);
-    Ok(code)
+        worst = worst.max(code);
+    }
+    Ok(worst)
 }
 
 /// Prints the plan of a container.
 pub fn print_plan(name: &str) -> Result<u8> {
     let store = Store::open()?;
     let container = store.find_container(name)?;
-    crate::say(&Plan::new(&store, &container, &container.spec()?)?.text())
+    crate::say(&Plan::new(&store, &container, &container.spec()?, None)?.text())
 }
 
-/// Starts the container and watches it to its end. What keeps it from starting is an outcome like others: a container
-/// that was to be removed at its end is.
-fn attempt(store: &Store, container: &Container, spec: &Spec) -> Outcome {
-    start(store, container, spec).unwrap_or_else(|error| failed(&error))
-}
-
-fn failed(error: &Error) -> Outcome {
-    Outcome::Failed(125, error.to_string())
-}
-
-fn start(store: &Store, container: &Container, spec: &Spec) -> Result<Outcome> {
-    let signal_source = sys::signal_descriptor(&signals::FORWARDED).doing(|| "blocking signals".into())?;
-    let (ready, report) = child::pipe()?;
-    let (init, plan) = (memory_file("crate-init")?, memory_file("plan")?);
-    let mut first = vec!["--error-fd".to_owned(), report.as_raw_fd().to_string()];
-    if !spec.flag(annotation::INTERACTIVE) {
-        first.push("--no-stdin".to_owned());
+fn foreground(name: &str, flags: Flags) -> Result<u8> {
+    let spec = spec_of(name)?;
+    let input = flags.input.unwrap_or(true) && spec.flag(annotation::INTERACTIVE);
+    if !spec.process.terminal {
+        let (code, line) = supervise(name, Owner::Streams(input), flags.events)?;
+        return finish(line.map_or(Ended::Code(code), |line| Ended::Failed(code, line)));
     }
-    let number = CString::new(plan.as_raw_fd().to_string()).unwrap_or_default();
-    let network = if spec.has_namespace("network") { sys::NEW_NET } else { 0 };
-    let maps = IdMaps::of_caller();
-    // What takes the kernel long is left to the child, which has to wait for its ids anyway.
-    let prepare = || {
-        if let Err(error) = sys::unshare(sys::OTHER_NAMESPACES | network) {
-            give_up(&report, &child::explain(error, &maps).to_string());
+    let channel = background(name, terminal::size(rustix::stdio::stdin()).unwrap_or_default(), flags.events)?;
+    let how = How { terminal: true, input, keys: flags.keys, proxy: true };
+    finish(client::converse(channel, &how)?)
+}
+
+/// The exit code of what became of a client; what there is to say about it is told.
+pub fn finish(ended: Ended) -> Result<u8> {
+    match ended {
+        Ended::Code(code) => Ok(code),
+        Ended::Detached => Ok(0),
+        Ended::Failed(code, line) => {
+            crate::tell(&line);
+            Ok(code)
         }
-        sys::listen_to_kill(&signals::DEADLY).ok()
+        Ended::Lost => Err(Error::Failed("the supervisor was killed, and the container with it".into())),
+    }
+}
+
+fn spec_of(name: &str) -> Result<Spec> {
+    Store::open()?.find_container(name)?.spec()
+}
+
+/// Starts a container in the background and waits until its program runs; 0, or the code with which that failed.
+pub fn start_detached(name: &str, events: Events) -> Result<u8> {
+    spec_of(name)?;
+    let channel = background(name, Size::default(), events)?;
+    let packet = receive_packet(&channel).doing(|| "hearing from the supervisor".into())?;
+    match Reply::read(&packet) {
+        // A program that has ended already has run.
+        Some(Reply::Runs | Reply::Output(..) | Reply::Ended(_)) => Ok(0),
+        Some(Reply::Failed(code, line)) => finish(Ended::Failed(code, line)),
+        _ => finish(Ended::Lost),
+    }
+}
+
+/// Makes a supervisor in the background; the channel to it.
+fn background(name: &str, size: Size, events: Events) -> Result<OwnedFd> {
+    let (own, other) = channel::pair()?;
+    let Some(_) = sys::clone(0).doing(|| "starting the supervisor".into())? else {
+        drop(own);
+        let files = [events.ready.as_ref(), events.lines.as_ref()];
+        let kept: Vec<RawFd> = files.into_iter().flatten().map(AsRawFd::as_raw_fd).chain([other.as_raw_fd()]).collect();
+        sys::close_all_but(&kept);
+        let code = leave().and_then(|()| {
+            let client = other.try_clone().doing(|| "keeping the channel".into())?;
+            supervise(name, Owner::Client(client, size), events)
+        });
+        let code = code.map_or_else(
+            |error| {
+                let failed = Reply::Failed(crate::exit_code(&error), error.to_string());
+                let _ = send_packet(&other, &failed.packet()); // It has gone: then it need not be told.
+                125
+            },
+            |(code, _)| code,
+        );
+        std::process::exit(code.into());
     };
-    let meanwhile = || {
-        fill(&init, &mut own_init()?)?;
-        fill(&plan, &mut Plan::new(store, container, spec)?.bytes(&first).as_slice())?;
-        store.unlock()
-    };
-    let become_init = || {
-        for fd in [plan.as_fd(), report.as_fd()] {
-            let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()); // It fails for closed ones only.
-        }
-        let error = sys::exec_fd(init.as_fd(), &[c"crate-init", c"--plan", &number]);
-        give_up(&report, &format!("executing crate-init: {error}"))
-    };
-    let started = child::start(sys::FIRST_NAMESPACES, &maps, prepare, meanwhile, become_init);
-    drop(report);
-    match started {
-        Ok(started) => {
-            // Only who looks at it from outside needs the record: without it the container runs all the same.
-            let process = u32::try_from(started.child.pid).ok().and_then(Process::now);
-            let recorded = process.map_or(Ok(()), |process| container.record_process(store, &process));
-            recorded.unwrap_or_else(|error| crate::tell(&error));
-            watch(&started, &signal_source, ready)
-        }
-        // A child that has given up says why; that nothing could be done with it then is no news.
-        Err(error) => Ok(last_words(ready).unwrap_or_else(|| failed(&error))),
-    }
+    Ok(own)
 }
 
-/// In the child: tells the parent why, as crate-init does, and ends.
-fn give_up(report: &OwnedFd, reason: &str) -> ! {
-    let line = [b"\x7d", reason.as_bytes()].concat(); // 0x7d is 125
-    let _ = rustix::io::write(report, &line); // Nobody is left to tell where this fails.
-    std::process::exit(125)
-}
-
-/// Records the exit code; or removes the container, where that was asked for.
-fn finish(store: &Store, container: &Container, spec: &Spec, code: u8) -> Result<()> {
-    if spec.flag(annotation::REMOVE) {
-        let garbage = store.unlist_container(container)?;
-        // Directories of other ids than the caller's only their own root can empty.
-        return tree::remove(&garbage).or_else(|_| child::as_mapped_root(|| tree::remove(&garbage)));
-    }
-    note(container, "exit", &format!("{code}\n"))?;
-    tree::remove(&container.run_dir(store)?)
-}
-
-/// Records that the container has been started, and only then forgets what it ended with before: a supervisor that is
-/// killed in between leaves one or the other.
-fn begin(container: &Container) -> Result<()> {
-    note(container, "started", &format!("{}\n", time::now()))?;
-    let exit = container.dir.join("exit");
-    match fs::remove_file(&exit) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.doing(|| format!("removing {}", exit.display())),
-    }
-}
-
-/// Writes a small file of the bundle beside, and renames it into its place.
-fn note(container: &Container, name: &str, text: &str) -> Result<()> {
-    let (beside, target) = (container.dir.join(format!("{name}.new")), container.dir.join(name));
-    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, &target));
-    written.doing(|| format!("writing {}", target.display()))
-}
-
-/// An overlay that was mounted once and is refused now must not cost what the container has written.
-fn keep_what_is_written(container: &Container, reason: &str) -> Result<()> {
-    let upper = container.dir.join("upper");
-    let mut entries = fs::read_dir(&upper).doing(|| format!("reading {}", upper.display()))?;
-    match entries.next() {
-        None => Ok(()),
-        Some(_) => Err(Error::Failed(format!("{reason}\nhint: what the container wrote is in {}", upper.display()))),
-    }
-}
-
-/// Replaces the container's empty root filesystem by a copy of its layers.
-fn copy(store: &Store, container: &Container, spec: &Spec) -> Result<()> {
-    child::as_mapped_root(|| {
-        let layers: Vec<_> = layers(spec)?.iter().map(|layer| store.layer_path(layer)).collect();
-        let layers: Vec<_> = layers.iter().map(std::path::PathBuf::as_path).collect();
-        let beside = store.ingest_path("copy")?;
-        store::copy::copy_layers(&layers, &beside)?;
-        let rootfs = container.dir.join(&spec.root.path);
-        fs::rename(&beside, &rootfs).doing(|| format!("renaming {}", beside.display()))?;
-        tree::remove(&container.dir.join("upper"))
-    })
-}
-
-/// The crate-init that lies beside this program.
-fn own_init() -> Result<File> {
-    let own = fs::read_link("/proc/self/exe").doing(|| "finding this program".into())?;
-    let path = own.with_file_name("crate-init");
-    File::open(&path).doing(|| format!("opening {}", path.display()))
-}
-
-/// An empty file in memory: through it, no process of the container can reach a file of the host.
-fn memory_file(name: &str) -> Result<File> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Since Linux 6.3 a memfd says whether it may be executed, and a system may insist on it.
-    let made = memfd_create(name, flags | MemfdFlags::EXEC).or_else(|_| memfd_create(name, flags));
-    made.doing(|| "making a memory file".into()).map(File::from)
-}
-
-/// Fills a memory file, and seals it: nothing can change it any more.
-fn fill<R: Read>(mut file: &File, content: &mut R) -> Result<()> {
-    io::copy(content, &mut file).and_then(|_| file.rewind()).doing(|| "filling a memory file".into())?;
-    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    fcntl_add_seals(file, seals).doing(|| "sealing a memory file".into())
+/// Leaves the caller's session, and all of its streams but standard error, which tells of what comes before the program
+/// runs.
+fn leave() -> Result<()> {
+    let doing = || "leaving the caller's session".into();
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null").doing(doing)?;
+    rustix::stdio::dup2_stdin(&null).and_then(|()| rustix::stdio::dup2_stdout(&null)).doing(doing)?;
+    rustix::process::setsid().map(drop).doing(doing)
 }

@@ -1,21 +1,35 @@
 //! Signals: those that the supervisor passes on, and what they do to a process 1.
 
 use crate::sys::{self, Child};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// The signals that are passed on to the container: all that a user or a supervisor sends to end or tell a program.
-pub const FORWARDED: [i32; 8] = [
-    libc::SIGHUP,
-    libc::SIGINT,
-    libc::SIGQUIT,
-    libc::SIGTERM,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-    libc::SIGALRM,
-    libc::SIGWINCH,
-];
+/// The signals that are passed on to the container: all that a user or another program sends to end or tell a program.
+/// Those between 31 and 34 belong to the C library.
+pub fn forwarded() -> Vec<i32> {
+    let standard = [
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGABRT,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGALRM,
+        libc::SIGTERM,
+        libc::SIGSTKFLT,
+        libc::SIGCONT,
+        libc::SIGTSTP,
+        libc::SIGVTALRM,
+        libc::SIGPROF,
+        libc::SIGWINCH,
+        libc::SIGIO,
+        libc::SIGPWR,
+    ];
+    standard.into_iter().chain(34..=64).collect()
+}
 
 /// The signals by which a program ends itself: kill(1) of its own id in a shell, abort(3).
 pub const DEADLY: [u32; 6] = [1, 2, 3, 6, 9, 15]; // SIGHUP SIGINT SIGQUIT SIGABRT SIGKILL SIGTERM
@@ -44,6 +58,65 @@ pub fn answer(child: &Child, listener: &OwnedFd) -> Option<i32> {
     // Likewise: the caller is gone, and nobody waits for the answer.
     let _ = sys::let_continue(listener.as_fd(), &call);
     None
+}
+
+/// Does who sends this signal mean the program to end?
+pub fn means_end(signal: i32) -> bool {
+    matches!(signal, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM | libc::SIGKILL)
+}
+
+/// The next signal that this process has got.
+pub fn next(source: &OwnedFd) -> Option<i32> {
+    let mut record = [0; 128]; // struct signalfd_siginfo (signalfd(2)); its first field is the number.
+    match rustix::io::read(source, &mut record) {
+        Ok(128) => Some(i32::from_ne_bytes([record[0], record[1], record[2], record[3]])),
+        _ => None,
+    }
+}
+
+/// Stops the processes of a program, or lets them go on: of a container's first process all of its pid namespace, of
+/// another its process group.
+pub fn freeze(child: &Child, first: bool, stop: bool) {
+    let signal = if stop { Signal::STOP } else { Signal::CONT };
+    if first {
+        // Who was forked while others were being stopped is found in the next round.
+        let mut stopped = BTreeSet::new();
+        loop {
+            let new: Vec<i32> = members(child.pid).into_iter().filter(|pid| stopped.insert(*pid)).collect();
+            if new.is_empty() {
+                break;
+            }
+            for pid in new {
+                signal_member(child.pid, pid, signal);
+            }
+        }
+    } else if let Some(group) = Pid::from_raw(child.pid) {
+        // It has ended, if this fails; the group of a child that has not been waited for is no other's.
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+/// Sends a signal to a process if it is, as that descriptor names it, in the pid namespace of process `first`.
+fn signal_member(first: i32, pid: i32, signal: Signal) {
+    let descriptor = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    if let Some(descriptor) = descriptor
+        && pid_namespace(pid) == pid_namespace(first)
+    {
+        let _ = pidfd_send_signal(&descriptor, signal); // It has ended, if this fails.
+    }
+}
+
+/// The processes of the pid namespace of process `first`, itself among them.
+pub fn members(first: i32) -> Vec<i32> {
+    let Some(own) = pid_namespace(first) else { return Vec::new() };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| pid_namespace(*pid).as_ref() == Some(&own)).collect()
+}
+
+/// What names a process's pid namespace (namespaces(7)).
+fn pid_namespace(pid: i32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
 }
 
 /// Would the signal meet its default action: is it neither caught, ignored nor blocked (proc_pid_status(5))?

@@ -1,6 +1,8 @@
 //! `crate-sup stop`, `kill` and `restart`: several containers each, all at once.
 
 use crate::ending::{Order, Until, carry_out};
+use crate::events::Events;
+use crate::run::start_detached;
 use lexopt::{Arg, Parser, ValueExt};
 use std::time::Duration;
 use store::spec::{Spec, annotation};
@@ -18,7 +20,7 @@ pub fn stop(parser: &mut Parser) -> Result<u8> {
 /// `restart`: stops each, and starts it detached.
 pub fn restart(parser: &mut Parser) -> Result<u8> {
     let (time, names) = read_time(parser, "restart")?;
-    Ok(stop_each(&Store::open()?, &names, time, |name| start_detached(name).and_then(|()| say(name))))
+    Ok(stop_each(&Store::open()?, &names, time, start_again))
 }
 
 /// `kill`: sends each a signal, and with `--wait` waits for its end. One that asks a program to end (KILL, TERM, INT,
@@ -151,9 +153,12 @@ fn stop_signal(spec: &Spec) -> i32 {
     spec.annotation(annotation::STOP_SIGNAL).and_then(signal::parse).unwrap_or(libc::SIGTERM)
 }
 
-/// The seam to run.rs, which brings this function.
-fn start_detached(name: &str) -> Result<()> {
-    Err(Error::Failed(format!("starting container {name}: not yet")))
+/// Starts a container again; why it does not start has been told.
+fn start_again(name: &str) -> Result<()> {
+    match start_detached(name, Events::default())? {
+        0 => say(name),
+        _ => Err(Error::Failed(format!("container {name} has been stopped, and does not start again"))),
+    }
 }
 
 #[cfg(test)]

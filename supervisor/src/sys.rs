@@ -80,6 +80,41 @@ pub fn signal_descriptor(signals: &[i32]) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Stops this process as the terminal's suspend character does (signal(7), `SIGTSTP`), though the signal is blocked;
+/// comes back when it is continued. Where nobody could continue it the kernel does not stop it.
+pub fn stop_itself() {
+    // SAFETY: the set is plain data that sigemptyset fills.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGTSTP);
+        libc::raise(libc::SIGTSTP);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, ptr::null_mut());
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut());
+    }
+}
+
+/// Closes every descriptor above 2 but `kept` (close_range(2), since Linux 5.9), none of which may be owned.
+pub fn close_all_but(kept: &[RawFd]) {
+    let mut kept: Vec<u32> = kept.iter().map(|fd| fd.cast_unsigned()).chain([2]).collect();
+    kept.sort_unstable();
+    for (place, fd) in kept.iter().enumerate() {
+        let end = kept.get(place + 1).map_or(u32::MAX, |next| next - 1);
+        if *fd < end {
+            // SAFETY: numbers only; what is closed came from the caller, and nothing of this process refers to it.
+            unsafe { libc::syscall(libc::SYS_close_range, fd + 1, end, 0) };
+        }
+    }
+}
+
+/// Takes a descriptor that the caller has passed by its number, and keeps it from the programs that are executed.
+pub fn adopt(number: RawFd) -> Result<OwnedFd> {
+    // SAFETY: fcntl refuses a number that is no open descriptor.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }.into())?;
+    // SAFETY: it is open, and the option that names it is given once.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Is the signal ignored (sigaction(2))?
 fn is_ignored(signal: i32) -> bool {
     // SAFETY: sigaction is plain data, which the call fills; where no new action is given, none is set.

@@ -1,0 +1,123 @@
+//! Starting a container's program.
+
+use crate::channel::{self, Size};
+use crate::idmap::IdMaps;
+use crate::plan::{Console, Plan};
+use crate::program::{Outcome, Program, last_words};
+use crate::streams::{Inner, Streams};
+use crate::{child, memory, signals, sys};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use store::process::Process;
+use store::spec::{Spec, annotation};
+use store::{Container, Error, Result, Store};
+
+/// What a child needs to become crate-init.
+pub struct Body {
+    init: File,
+    plan: File,
+    report: OwnedFd,
+    inner: Inner,
+    console: Option<OwnedFd>,
+}
+
+/// The supervisor's side of a [`Body`].
+pub struct Face {
+    /// Ends without a word when the program runs.
+    pub ready: OwnedFd,
+    /// The program's input and outputs.
+    pub streams: Streams,
+}
+
+impl Body {
+    /// Makes both sides for a program with a terminal, or with pipes.
+    pub fn new(terminal: bool, input: bool) -> Result<(Self, Face)> {
+        let (ready, report) = child::pipe()?;
+        let (init, plan) = (memory::file("crate-init")?, memory::file("plan")?);
+        let (streams, inner, console) = if terminal {
+            let (own, console) = channel::pair()?;
+            (Streams::terminal(own), Inner::default(), Some(console))
+        } else {
+            let (streams, inner) = Streams::pipes(input)?;
+            (streams, inner, None)
+        };
+        Ok((Self { init, plan, report, inner, console }, Face { ready, streams }))
+    }
+
+    /// Where crate-init sends the terminal, for the plan.
+    pub fn console(&self, size: Size) -> Option<Console> {
+        self.console.as_ref().map(|console| Console { fd: console.as_raw_fd(), size })
+    }
+
+    /// Fills in what crate-init is to do.
+    pub fn fill(&self, plan: &Plan) -> Result<()> {
+        let mut first = vec!["--error-fd".to_owned(), self.report.as_raw_fd().to_string()];
+        if self.console.is_none() {
+            if self.inner.input.is_none() {
+                first.push("--no-stdin".into());
+            }
+        }
+        memory::fill(&self.init, &mut memory::own_init()?)?;
+        memory::fill(&self.plan, &mut plan.bytes(&first).as_slice())
+    }
+
+    /// In the child: becomes crate-init; comes back only where that fails, with the exit code.
+    pub fn execute(&self) -> u8 {
+        let kept = [Some(self.plan.as_fd()), Some(self.report.as_fd()), self.console.as_ref().map(AsFd::as_fd)];
+        for fd in kept.into_iter().flatten() {
+            let _ = fcntl_setfd(fd, FdFlags::empty()); // It fails for closed ones only.
+        }
+        // Likewise: these are open.
+        let _ = self.inner.input.as_ref().map(dup2_stdin);
+        if let Some([out, err]) = &self.inner.outputs {
+            let _ = dup2_stdout(out).and_then(|()| dup2_stderr(err));
+        }
+        let number = CString::new(self.plan.as_raw_fd().to_string()).unwrap_or_default();
+        let error = sys::exec_fd(self.init.as_fd(), &[c"crate-init", c"--plan", &number]);
+        self.give_up(&format!("executing crate-init: {}", child::reason(&error)))
+    }
+
+    /// In the child: tells the parent why, as crate-init does, and ends.
+    pub fn give_up(&self, reason: &str) -> ! {
+        let line = [b"\x7d", reason.as_bytes()].concat(); // 0x7d is 125
+        let _ = rustix::io::write(&self.report, &line); // Nobody is left to tell where this fails.
+        std::process::exit(125)
+    }
+}
+
+/// Starts the first program of a container, with this size if it has a terminal.
+pub fn container(
+    store: &Store,
+    container: &Container,
+    spec: &Spec,
+    size: Size,
+) -> std::result::Result<Program, Outcome> {
+    let (body, face) = Body::new(spec.process.terminal, spec.flag(annotation::INTERACTIVE))?;
+    let network = if spec.has_namespace("network") { sys::NEW_NET } else { 0 };
+    let maps = IdMaps::of_caller();
+    // What takes the kernel long is left to the child, which has to wait for its ids anyway.
+    let prepare = || {
+        if let Err(error) = sys::unshare(sys::OTHER_NAMESPACES | network) {
+            body.give_up(&child::explain(error, &maps).to_string());
+        }
+        sys::listen_to_kill(&signals::DEADLY).ok()
+    };
+    let meanwhile = |child: &sys::Child| {
+        body.fill(&Plan::new(store, container, spec, body.console(size))?)?;
+        // Before the program can run: whoever finds this supervisor killed must find the program.
+        let process = u32::try_from(child.pid).ok().and_then(Process::now);
+        let process = process.ok_or_else(|| Error::Failed("the container was killed before it could run".into()))?;
+        container.record_process(store, &process)?;
+        store.unlock()
+    };
+    let started = child::start(sys::FIRST_NAMESPACES, &maps, prepare, meanwhile, || body.execute());
+    drop(body);
+    match started {
+        Ok(started) => Ok(Program::first(started.child, face.streams, face.ready, started.handed)),
+        // A child that has given up says why; that nothing could be done with it then is no news.
+        Err(error) => Err(last_words(face.ready).unwrap_or_else(|| error.into())),
+    }
+}

@@ -1,0 +1,231 @@
+//! A supervisor: one container, from its start to its last exit code.
+
+use crate::channel::{self, Reply, Size};
+use crate::events::{Events, out_of_memory_kills};
+use crate::own::Own;
+use crate::policy::Policy;
+use crate::program::{Outcome, Program};
+use crate::watch::Watch;
+use crate::{child, launch};
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Instant;
+use store::container::layers;
+use store::error::Doing;
+use store::log::{Limits, Log};
+use store::spec::{Spec, annotation};
+use store::{Container, Error, Result, Store, time, tree};
+
+/// The code by which crate-init says that the kernel or the filesystem refused the overlay.
+const OVERLAY_REFUSED: u8 = 1;
+
+/// Who the container is run for.
+pub enum Owner {
+    /// The caller's own streams, standard input among them or not.
+    Streams(bool),
+    /// A client at the other end of this socket, whose terminal has this size.
+    Client(OwnedFd, Size),
+}
+
+/// A supervisor.
+struct Supervisor<'a> {
+    store: &'a Store,
+    container: &'a Container,
+    spec: Spec,
+    events: Events,
+}
+
+/// Runs the container to its end; its exit code, and the line that says why it never ran.
+pub fn supervise(name: &str, owner: Owner, events: Events) -> Result<(u8, Option<String>)> {
+    let store = Store::open()?;
+    let container = store.find_container(name)?;
+    let lock = container.lock(&store)?;
+    let spec = container.spec()?;
+    let mut policy = Policy::read(spec.annotation(annotation::RESTART))?;
+    let mut watch = Watch::new()?;
+    watch.door = Some(channel::listen_in(&container.run_dir(&store)?)?);
+    watch.log = log(&container, &spec)?;
+    match owner {
+        Owner::Streams(input) => watch.own = Some(Own::new(input)),
+        Owner::Client(socket, size) => {
+            watch.clients.add_owner(socket);
+            watch.size = size;
+        }
+    }
+    let mut own = Supervisor { store: &store, container: &container, spec, events };
+    let outcome = own.live(&mut watch, &mut policy);
+    // The code is what counts, whatever becomes of the record.
+    let (code, line) = match outcome {
+        Outcome::Ended(code) => (code, None),
+        Outcome::Failed(code, line) => (if code == OVERLAY_REFUSED { 125 } else { code }, Some(line)),
+    };
+    let finished = store.lock_shared().and_then(|()| own.finish(code));
+    finished.unwrap_or_else(|error| crate::tell(&error));
+    // Whoever is told of the end finds nothing in use any more.
+    drop((lock, watch.door.take(), store));
+    watch.clients.dismiss(&match &line {
+        None => Reply::Ended(code),
+        Some(line) => Reply::Failed(code, line.clone()),
+    });
+    Ok((code, line))
+}
+
+/// The log that the container is to have.
+fn log(container: &Container, spec: &Spec) -> Result<Option<Log>> {
+    let number = |key: &str| match spec.annotation(key) {
+        None => Ok(None),
+        Some(text) => match text.parse::<u64>() {
+            Ok(number) => Ok(Some(number)),
+            Err(_) => Err(Error::Refused(format!("config.json: {key} is {text:?}"))),
+        },
+    };
+    let mut limits = Limits::default();
+    if let Some(size) = number(annotation::LOG_SIZE)? {
+        limits.size = size;
+    }
+    if let Some(files) = number(annotation::LOG_FILES)? {
+        limits.files = u32::try_from(files).unwrap_or(u32::MAX);
+    }
+    Ok((limits.size > 0).then(|| Log::open(&container.dir, limits)))
+}
+
+impl Supervisor<'_> {
+    /// Runs the program, and again as long as the policy says so.
+    fn live(&mut self, watch: &mut Watch, policy: &mut Policy) -> Outcome {
+        loop {
+            let begun = Instant::now();
+            let outcome = self.once(watch).unwrap_or_else(Outcome::from);
+            let Outcome::Ended(code) = outcome else { return outcome };
+            let pause = policy.next(code, begun.elapsed()).filter(|_| !watch.stopping);
+            let Some(pause) = pause else { return outcome };
+            let noted = self.note("exit", &format!("{code}\n"));
+            if let Err(error) = noted.and_then(|()| watch.pause(pause)) {
+                crate::tell(&error);
+                return outcome;
+            }
+            if watch.stopping {
+                return outcome;
+            }
+            // What it goes on to use must not be collected.
+            if let Err(error) = self.store.lock_shared() {
+                return error.into();
+            }
+        }
+    }
+
+    /// Runs the program once; on a private copy of its image where the overlay is refused.
+    fn once(&mut self, watch: &mut Watch) -> Result<Outcome> {
+        self.begin()?;
+        let outcome = self.attempt(watch)?;
+        let Outcome::Failed(OVERLAY_REFUSED, reason) = outcome else {
+            return Ok(outcome);
+        };
+        self.keep_what_is_written(&reason)?;
+        crate::tell(&format!("{reason}: the container gets a private copy of its image instead"));
+        // The attempt has let go of the store; what is being copied must not be collected.
+        self.store.lock_shared().and_then(|()| self.copy())?;
+        self.attempt(watch)
+    }
+
+    fn attempt(&mut self, watch: &mut Watch) -> Result<Outcome> {
+        let program = match launch::container(self.store, self.container, &self.spec, watch.size) {
+            Ok(program) => program,
+            Err(outcome) => return Ok(outcome),
+        };
+        let kills = out_of_memory_kills();
+        let Self { container, spec, events, .. } = self;
+        let background = watch.own.is_none();
+        let outcome = watch.program(program, |program| {
+            running(container, spec, events, program);
+            if background {
+                let_go();
+            }
+        })?;
+        if let Outcome::Ended(code) = outcome {
+            if code == 137 && kills.is_some() && out_of_memory_kills() > kills {
+                self.events.out_of_memory(&self.container.id);
+            }
+            self.events.ended(&self.container.id, code);
+        }
+        Ok(outcome)
+    }
+
+    /// Records that the container has been started, and only then forgets what it ended with before: a supervisor that
+    /// is killed in between leaves one or the other.
+    fn begin(&self) -> Result<()> {
+        self.note("started", &format!("{}\n", time::now()))?;
+        let exit = self.container.dir.join("exit");
+        match fs::remove_file(&exit) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.doing(|| format!("removing {}", exit.display())),
+        }
+    }
+
+    /// Records the exit code; or removes the container, where that was asked for.
+    fn finish(&self, code: u8) -> Result<()> {
+        if self.spec.flag(annotation::REMOVE) {
+            let garbage = self.store.unlist_container(self.container)?;
+            // Directories of other ids than the caller's only their own root can empty.
+            return tree::remove(&garbage).or_else(|_| child::as_mapped_root(|| tree::remove(&garbage)));
+        }
+        self.note("exit", &format!("{code}\n"))?;
+        tree::remove(&self.container.run_dir(self.store)?)
+    }
+
+    /// Writes a small file of the bundle.
+    fn note(&self, name: &str, text: &str) -> Result<()> {
+        replace(&self.container.dir.join(name), text)
+    }
+
+    /// An overlay that was mounted once and is refused now must not cost what the container has written.
+    fn keep_what_is_written(&self, reason: &str) -> Result<()> {
+        let upper = self.container.dir.join("upper");
+        let mut entries = fs::read_dir(&upper).doing(|| format!("reading {}", upper.display()))?;
+        match entries.next() {
+            None => Ok(()),
+            Some(_) => {
+                Err(Error::Failed(format!("{reason}\nhint: what the container wrote is in {}", upper.display())))
+            }
+        }
+    }
+
+    /// Replaces the container's empty root filesystem by a copy of its layers.
+    fn copy(&self) -> Result<()> {
+        child::as_mapped_root(|| {
+            let layers: Vec<_> = layers(&self.spec)?.iter().map(|layer| self.store.layer_path(layer)).collect();
+            let layers: Vec<_> = layers.iter().map(std::path::PathBuf::as_path).collect();
+            let beside = self.store.ingest_path("copy")?;
+            store::copy::copy_layers(&layers, &beside)?;
+            let rootfs = self.container.dir.join(&self.spec.root.path);
+            fs::rename(&beside, &rootfs).doing(|| format!("renaming {}", beside.display()))?;
+            tree::remove(&self.container.dir.join("upper"))
+        })
+    }
+}
+
+/// Tells who waits for it that the program runs.
+fn running(container: &Container, spec: &Spec, events: &mut Events, program: &Program) {
+    let pid = program.child.pid.cast_unsigned();
+    if let Some(path) = spec.annotation(annotation::PIDFILE) {
+        replace(Path::new(path), &format!("{pid}\n")).unwrap_or_else(|error| crate::tell(&error));
+    }
+    events.started(&container.id, pid);
+}
+
+/// In the background: keeps nothing of the caller's any more. Until its program runs, a supervisor tells the caller what
+/// there is to say.
+fn let_go() {
+    let null = fs::OpenOptions::new().write(true).open("/dev/null");
+    let _ = null.map(rustix::stdio::dup2_stderr); // Without a null device it is the caller who has less than he could.
+    let _ = std::env::set_current_dir("/"); // The root can always be entered.
+}
+
+/// Writes a small file beside, and renames it into its place.
+fn replace(target: &Path, text: &str) -> Result<()> {
+    let mut beside = target.as_os_str().to_owned();
+    beside.push(".new");
+    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, target));
+    written.doing(|| format!("writing {}", target.display()))
+}
