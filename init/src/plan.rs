@@ -139,6 +139,7 @@ impl State {
         sys::umask(0o022);
         sys::setsid();
         sys::reset_signals();
+        sys::unblock_signals();
         program::confine(&user, self.capabilities.as_ref(), self.no_new_privs)?;
         // A change of identity clears it, hence so late: if the supervisor is killed, so is the container.
         sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0).doing("setting ", c"the parent-death signal")?;

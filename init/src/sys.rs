@@ -34,8 +34,11 @@ impl Errno {
     }
 }
 
+mod process;
 #[cfg(not(test))]
 mod runtime;
+
+pub use process::*;
 
 type Result<T> = core::result::Result<T, Errno>;
 
@@ -309,92 +312,8 @@ pub fn loopback_up() -> Result<()> {
     done(unsafe { libc::ioctl(socket.0, libc::SIOCSIFFLAGS as _, &raw mut request) })
 }
 
-/// setgroups(2).
-pub fn setgroups(groups: &[u32]) -> Result<()> {
-    // SAFETY: the list is as long as is said.
-    done(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) })
-}
-
-/// setresgid(2) of all three. The largest number stands for none (`-1`: no change), and is refused.
-pub fn setgid(gid: u32) -> Result<()> {
-    if gid == u32::MAX {
-        return Err(Errno::INVAL);
-    }
-    // SAFETY: numbers only.
-    done(unsafe { libc::setresgid(gid, gid, gid) })
-}
-
-/// setresuid(2) of all three, and of the largest number likewise.
-pub fn setuid(uid: u32) -> Result<()> {
-    if uid == u32::MAX {
-        return Err(Errno::INVAL);
-    }
-    // SAFETY: numbers only.
-    done(unsafe { libc::setresuid(uid, uid, uid) })
-}
-
-/// prctl(2) with two arguments.
-pub fn prctl(option: c_int, first: u64, second: u64) -> Result<()> {
-    // SAFETY: only options that take numbers are used here.
-    done(unsafe { libc::prctl(option, first, second, 0_u64, 0_u64) })
-}
-
-/// capset(2) of this process, each set a mask of capability numbers.
-pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<()> {
-    let header: [u32; 2] = [0x2008_0522, 0]; // _LINUX_CAPABILITY_VERSION_3, this process
-    let low = |mask: u64| u32::try_from(mask & 0xffff_ffff).unwrap_or(0);
-    let high = |mask: u64| low(mask >> 32);
-    let data: [u32; 6] =
-        [low(effective), low(permitted), low(inheritable), high(effective), high(permitted), high(inheritable)];
-    // SAFETY: both arrays have the layouts that version 3 of the interface asks for.
-    check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
-}
-
-/// Resets every signal to its default and blocks none: dispositions and mask outlive execve(2).
-pub fn reset_signals() {
-    for signal in 1..=64 {
-        // SAFETY: the default action needs no handler; signals that cannot be changed are refused, which is fine.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
-    // SAFETY: the set is plain data that sigemptyset fills.
-    unsafe {
-        let mut none: libc::sigset_t = core::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
-    }
-}
-
-/// setsid(2); fails only for a process that leads a group already.
-pub fn setsid() {
-    // SAFETY: takes nothing.
-    unsafe { libc::setsid() };
-}
-
 /// umask(2).
 pub fn umask(mask: c_uint) {
     // SAFETY: numbers only.
     unsafe { libc::umask(mask) };
-}
-
-/// Marks every descriptor above 2 close-on-exec (close_range(2)). Since Linux 5.11.
-pub fn close_on_exec() -> Result<()> {
-    // SAFETY: numbers only; 4 is CLOSE_RANGE_CLOEXEC.
-    check(unsafe { libc::syscall(libc::SYS_close_range, 3, c_uint::MAX, 4) }).map(drop)
-}
-
-/// execve(2); comes back only when it fails.
-pub fn execve(path: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> Errno {
-    let list = |strings: &[&CStr]| -> Vec<*const c_char> {
-        strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
-    };
-    let (arguments, environment) = (list(arguments), list(environment));
-    // SAFETY: both lists end with a null pointer, and every string with a NUL.
-    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
-    check(-1).err().unwrap_or(Errno::INVAL)
-}
-
-/// _exit(2).
-pub fn exit(code: u8) -> ! {
-    // SAFETY: takes a number, and nothing of this program needs to be undone.
-    unsafe { libc::_exit(c_int::from(code)) }
 }
