@@ -16,6 +16,7 @@
 extern crate alloc;
 
 mod capability;
+mod console;
 mod dev;
 mod error;
 mod identity;
@@ -32,6 +33,9 @@ use error::Error;
 
 /// Carries out the plan of the command line; comes back only with what went wrong.
 fn run(arguments: Vec<&'static CStr>) -> Error {
+    // Among the processes of a container that runs, none may look into this one or stop it. The program is free again
+    // (execve(2)). It cannot fail.
+    let _ = sys::prctl(libc::PR_SET_DUMPABLE, 0, 0);
     match plan::read(arguments).and_then(plan::carry_out) {
         Ok(never) => match never {},
         Err(error) => error,

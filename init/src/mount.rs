@@ -14,37 +14,69 @@ use core::ffi::CStr;
 /// The code that asks the supervisor for another way to the same root filesystem.
 const OVERLAY_REFUSED: u8 = 1;
 
-/// Mounts an overlay of `lower` (the top first), `upper` and `work` on the directory `target`.
+/// What an overlay needs to be written to.
+pub struct Writable {
+    /// The upper directory, which gets what is written.
+    pub upper: &'static CStr,
+    /// The work directory, empty, and on the same filesystem.
+    pub work: &'static CStr,
+    /// More options; may be empty.
+    pub options: &'static CStr,
+}
+
+/// Mounts an overlay of `lower` (the top first) on the directory `target`: read-only, unless `writable` says more.
 ///
 /// Every directory is named by the number of an open descriptor, below `/proc/self/fd`: hundreds of layers fit the
 /// one page of options that mount(2) takes, and the mount table of the container tells no path of the host.
-pub fn overlay(lower: &[&CStr], upper: &CStr, work: &CStr, target: &CStr, more: &CStr) -> Result<Root> {
+pub fn overlay(lower: &[&CStr], writable: Option<&Writable>, target: &CStr) -> Result<Root> {
     let open = |path: &CStr| sys::open(path, libc::O_PATH | libc::O_DIRECTORY).doing("opening ", path);
     let lower = lower.iter().map(|path| open(path)).collect::<Result<Vec<Fd>>>()?;
-    let (upper, work, place) = (open(upper)?, open(work)?, open(target)?);
+    let own = writable.map_or(Ok(None), |own| Ok(Some((open(own.upper)?, open(own.work)?, own.options))))?;
+    let place = open(target)?;
     let name = |fd: &Fd| fd.raw().to_string();
     let list = lower.iter().map(name).collect::<Vec<String>>().join(":");
-    let mut text = ["userxattr,lowerdir=", &list, ",upperdir=", &name(&upper), ",workdir=", &name(&work)].concat();
-    if !more.is_empty() {
-        text.push(',');
-        text.push_str(&more.to_string_lossy());
+    let mut text = ["userxattr,lowerdir=", &list].concat();
+    if let Some((upper, work, more)) = &own {
+        text = [&text, ",upperdir=", &name(upper), ",workdir=", &name(work)].concat();
+        if !more.is_empty() {
+            text = [&text, ",", &more.to_string_lossy()].concat();
+        }
     }
     let text = CString::new(text).unwrap_or_default();
     let place = CString::new(name(&place)).unwrap_or_default();
     sys::chdir(c"/proc/self/fd").doing("entering ", c"/proc/self/fd")?;
     let refused = |error| Error { code: OVERLAY_REFUSED, ..error };
-    sys::mount_overlay(&place, &text).doing("mounting an overlay on ", target).map_err(refused)?;
+    sys::mount_overlay(&place, &text, own.is_none()).doing("mounting an overlay on ", target).map_err(refused)?;
     sys::chdir(c"/").doing("entering ", c"/")?;
     Root::open(target)
 }
 
 /// Makes the directory `path` itself the root filesystem, by a bind mount. As on the overlay, no device opens there.
 pub fn plain(path: &CStr) -> Result<Root> {
-    let place = Root::open(path)?;
-    let copy = sys::open_tree(Some(&place.dir), c"", true).doing("taking a mount of ", path)?;
-    sys::mount_setattr(&copy, true, options::NO_DEVICES, 0, 0).doing("denying devices in ", path)?;
-    sys::move_mount(&copy, &place.dir).doing("mounting ", path)?;
+    bind_root(path, path, options::NO_DEVICES)
+}
+
+/// Shows `lower` (the top first) on the directory `target`, read-only. The kernel makes no such overlay of a single one.
+pub fn view(lower: &[&CStr], target: &CStr) -> Result<Root> {
+    match lower {
+        [only] => bind_root(only, target, options::NO_DEVICES | options::READ_ONLY),
+        _ => overlay(lower, None, target),
+    }
+}
+
+fn bind_root(source: &CStr, target: &CStr, attributes: u64) -> Result<Root> {
+    let (from, place) = (Root::open(source)?, Root::open(target)?);
+    let copy = sys::open_tree(Some(&from.dir), c"", true).doing("taking a mount of ", source)?;
+    sys::mount_setattr(&copy, true, attributes, 0, 0).doing("restricting ", source)?;
+    sys::move_mount(&copy, &place.dir).doing("mounting on ", target)?;
     Ok(Root { dir: copy })
+}
+
+/// Enters the root filesystem as it is without what is mounted on it: a copy of its mount, attached nowhere, which lasts
+/// as long as it is somebody's working directory.
+pub fn enter_bare() -> Result<()> {
+    let copy = sys::open_tree(None, c"/", false).doing("taking a mount of ", c"/")?;
+    sys::fchdir(&copy).doing("entering a mount of ", c"/")
 }
 
 /// Mounts a filesystem of type `kind`, or binds `source` where that is `bind`, on `target`.

@@ -1,11 +1,13 @@
 //! The plan: options that are carried out one after the other, and the program at their end.
 
 use crate::capability;
+use crate::console::Console;
 use crate::error::{Doing, Error, Result};
 use crate::identity::{self, Identity};
-use crate::mount::Covers;
+use crate::mount::{Covers, Writable};
 use crate::program::{self, Capabilities};
 use crate::root::{Kind, Root};
+use crate::sys::Fd;
 use crate::{dev, mount, sys};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -48,6 +50,9 @@ struct State {
     user: Option<Identity>,
     capabilities: Option<Capabilities>,
     no_new_privs: bool,
+    joined: bool,
+    console: Option<Console>,
+    program: Option<Fd>,
 }
 
 /// Carries the plan out; comes back only with what went wrong.
@@ -76,9 +81,18 @@ impl State {
             }
             b"--loopback" => sys::loopback_up().doing("bringing up ", c"lo")?,
             b"--lower" => self.lower.push(next()?),
-            b"--overlay" => self.root = Some(mount::overlay(&self.lower, next()?, next()?, next()?, next()?)?),
+            b"--overlay" => {
+                let (upper, work, target, options) = (next()?, next()?, next()?, next()?);
+                self.root = Some(mount::overlay(&self.lower, Some(&Writable { upper, work, options }), target)?);
+            }
+            b"--view" => self.root = Some(mount::view(&self.lower, next()?)?),
+            b"--joined" => {
+                self.root = Some(Root::open(c"/")?);
+                self.joined = true;
+            }
             b"--root" => self.root = Some(mount::plain(next()?)?),
             b"--env" => self.environment.push(next()?),
+            b"--program-fd" => self.program = Some(sys::adopt(number(next()?)?)),
             b"--no-new-privs" => self.no_new_privs = true,
             b"--bounding" => self.sets().bounding = capability::mask(next()?)?,
             b"--effective" => self.sets().effective = capability::mask(next()?)?,
@@ -92,7 +106,7 @@ impl State {
 
     /// The options that need the root filesystem.
     fn step_in_root(&mut self, option: &CStr, next: &mut dyn FnMut() -> Result<&'static CStr>) -> Result<()> {
-        let root = self.root.as_ref().ok_or_else(|| said(option, ": unknown, or before --overlay and --root"))?;
+        let root = self.root.as_ref().ok_or_else(|| said(option, ": unknown, or before a root filesystem"))?;
         match option.to_bytes() {
             b"--mount" => mount::mount(root, next()?, next()?, next()?, next()?),
             b"--devices" => dev::fill(root),
@@ -108,6 +122,18 @@ impl State {
             b"--read-only" => mount::read_only_root(root),
             b"--pivot" => mount::pivot(root),
             b"--directory" => root.place(next()?, Kind::Directory, 0).map(drop),
+            b"--console" => {
+                let socket = sys::adopt(number(next()?)?);
+                let console = Console::new(root, &socket, number(next()?)?, number(next()?)?)?;
+                if !self.joined {
+                    console.bind(root)?;
+                }
+                self.console = Some(console);
+                Ok(())
+            }
+            b"--bare" => mount::enter_bare(),
+            // A container that runs is not changed: what is missing there is the caller's mistake.
+            b"--cwd" if self.joined => program::enter(next()?).map_err(|error| Error { code: 126, ..error }),
             b"--cwd" => program::enter(next()?),
             b"--user" => {
                 let spec = next()?.to_str().map_err(|_| said(option, ": not in UTF-8"))?;
@@ -115,12 +141,19 @@ impl State {
                 Ok(())
             }
             b"--group" => {
-                let user = self.user.as_mut().ok_or_else(|| said(option, ": before --user"))?;
-                user.groups.push(number(next()?)?.cast_unsigned());
+                self.user(option)?.groups.push(number(next()?)?);
+                Ok(())
+            }
+            b"--own-stdio" => {
+                program::own_pipes(self.user(option)?);
                 Ok(())
             }
             _ => Err(said(option, ": no such option")),
         }
+    }
+
+    fn user(&mut self, option: &CStr) -> Result<&mut Identity> {
+        self.user.as_mut().ok_or_else(|| said(option, ": before --user"))
     }
 
     fn sets(&mut self) -> &mut Capabilities {
@@ -135,6 +168,9 @@ impl State {
             let home = CString::new([b"HOME=", home.as_bytes()].concat()).unwrap_or_default();
             self.environment.push(Box::leak(home.into_boxed_c_str()));
         }
+        if let Some(console) = &self.console {
+            console.give(user.uid);
+        }
         sys::close_on_exec().doing("closing ", c"descriptors")?;
         sys::umask(0o022);
         sys::setsid();
@@ -148,7 +184,11 @@ impl State {
         if errors != 2 && sys::is_abandoned(errors) {
             return Err(Error::new(&["the supervisor is gone"]));
         }
-        program::execute(arguments, &self.environment)
+        // From here on standard error is the program's. Errors go where --error-fd says.
+        if let Some(console) = &self.console {
+            console.take()?;
+        }
+        program::execute(self.program.as_ref(), arguments, &self.environment)
     }
 }
 
@@ -163,8 +203,9 @@ pub fn fail(error: &Error) -> ! {
     sys::exit(error.code)
 }
 
-fn number(text: &CStr) -> Result<i32> {
-    let parsed = text.to_str().ok().and_then(|digits| digits.parse().ok()).filter(|number| *number >= 0);
+fn number<N: TryFrom<u32>>(text: &CStr) -> Result<N> {
+    let parsed =
+        text.to_str().ok().and_then(|digits| digits.parse().ok()).and_then(|number: u32| N::try_from(number).ok());
     parsed.ok_or_else(|| Error::new(&["not a number: ", &text.to_string_lossy()]))
 }
 

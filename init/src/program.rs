@@ -2,11 +2,12 @@
 
 use crate::error::{Doing, Error, Result};
 use crate::identity::Identity;
-use crate::sys::{self, Errno};
+use crate::sys::{self, Errno, Fd};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::ffi::CStr;
+use core::mem::ManuallyDrop;
 
 /// The five capability sets, as masks.
 #[derive(Default)]
@@ -30,6 +31,17 @@ pub fn enter(path: &CStr) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(&["the working directory ", &path.to_string_lossy(), " lies outside of the container"]))
+}
+
+/// Gives those of the standard streams that are pipes to `identity`, so that it can open them again by the names that
+/// `/dev` has for them. Where the kernel refuses it they still serve as they are.
+pub fn own_pipes(identity: &Identity) {
+    for number in 0..=2 {
+        let stream = ManuallyDrop::new(sys::adopt(number));
+        if sys::stat(&stream).is_ok_and(|stat| stat.mode & libc::S_IFMT == libc::S_IFIFO) {
+            let _ = sys::chown(&stream, identity.uid, Some(identity.gid));
+        }
+    }
 }
 
 /// Becomes `identity`, with `capabilities` where they are given, and without a way to gain more if so asked.
@@ -75,8 +87,9 @@ fn become_user(identity: &Identity) -> Result<()> {
     mapped(sys::setuid(identity.uid), "user", identity.uid)
 }
 
-/// Replaces this process by the program, found along the `PATH` of its own environment if its name has no slash.
-pub fn execute(arguments: &[&CStr], environment: &[&CStr]) -> Result<Infallible> {
+/// Replaces this process by the program: the open file where one is given, else what is found along the `PATH` of its
+/// own environment if its name has no slash.
+pub fn execute(file: Option<&Fd>, arguments: &[&CStr], environment: &[&CStr]) -> Result<Infallible> {
     let Some(name) = arguments.first() else {
         return Err(Error::new(&["no program is given"]));
     };
@@ -85,7 +98,7 @@ pub fn execute(arguments: &[&CStr], environment: &[&CStr]) -> Result<Infallible>
     let mut refusal = Errno::NOENT;
     let mut interpreter_missing = false;
     for place in &places {
-        match sys::execve(place, arguments, environment) {
+        match sys::execute(file, place, arguments, environment) {
             Errno::NOENT => interpreter_missing |= sys::open(place, libc::O_PATH).is_ok(),
             Errno::NOTDIR => {}
             // What may not be executed here may be found further on, as a shell does it.

@@ -37,8 +37,10 @@ impl Errno {
 mod process;
 #[cfg(not(test))]
 mod runtime;
+mod terminal;
 
 pub use process::*;
+pub use terminal::*;
 
 type Result<T> = core::result::Result<T, Errno>;
 
@@ -104,9 +106,7 @@ pub fn open(path: &CStr, flags: c_int) -> Result<Fd> {
 
 /// Makes the host's null device the standard input (dup2(2)).
 pub fn null_stdin() -> Result<()> {
-    let null = open(c"/dev/null", libc::O_RDONLY)?;
-    // SAFETY: numbers only.
-    done(unsafe { libc::dup2(null.0, 0) })
+    dup_onto(&open(c"/dev/null", libc::O_RDONLY)?, 0)
 }
 
 /// openat(2) of a name in a directory, close-on-exec.
@@ -117,6 +117,8 @@ pub fn openat(dir: &Fd, name: &CStr, flags: c_int, mode: c_uint) -> Result<Fd> {
 
 /// Resolve no symbolic link (openat2(2)).
 pub const NO_SYMLINKS: u64 = libc::RESOLVE_NO_SYMLINKS;
+/// Stay on one mount.
+pub const NO_XDEV: u64 = libc::RESOLVE_NO_XDEV;
 
 /// openat2(2) with `dir` as the root of every path and link, and no magic link followed. Since Linux 5.6.
 pub fn open_in_root(dir: &Fd, path: &CStr, flags: c_int, resolve: u64) -> Result<Fd> {
@@ -194,10 +196,11 @@ pub fn make_private() -> Result<()> {
 
 /// Mounts an overlay (mount(2)): its options name directories by path, which only this call takes on every kernel.
 /// Device nodes do not open there, neither those of an image nor those that a container makes.
-pub fn mount_overlay(target: &CStr, options: &CStr) -> Result<()> {
+pub fn mount_overlay(target: &CStr, options: &CStr, read_only: bool) -> Result<()> {
     let kind = c"overlay".as_ptr();
+    let flags = libc::MS_NODEV | if read_only { libc::MS_RDONLY } else { 0 };
     // SAFETY: all strings are NUL-terminated.
-    done(unsafe { libc::mount(kind, target.as_ptr(), kind, libc::MS_NODEV, options.as_ptr().cast()) })
+    done(unsafe { libc::mount(kind, target.as_ptr(), kind, flags, options.as_ptr().cast()) })
 }
 
 /// fsopen(2): begins a filesystem. Since Linux 5.2.

@@ -1,6 +1,6 @@
 //! This process: its identity, its signals, and how it becomes another program or ends.
 
-use super::{Errno, Result, check, done};
+use super::{Errno, Fd, Result, check, done};
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char, c_int, c_long, c_uint};
 use core::ptr;
@@ -78,15 +78,17 @@ pub fn close_on_exec() -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, 3, c_uint::MAX, 4) }).map(drop)
 }
 
-/// execve(2); comes back only when it fails.
-pub fn execve(path: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> Errno {
+/// execveat(2) of an open file, else of `path`; comes back only when it fails.
+pub fn execute(file: Option<&Fd>, path: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> Errno {
     let list = |strings: &[&CStr]| -> Vec<*const c_char> {
         strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
     };
     let (arguments, environment) = (list(arguments), list(environment));
+    let (dir, path, flags) = file.map_or((libc::AT_FDCWD, path, 0), |file| (file.0, c"", libc::AT_EMPTY_PATH));
+    let (path, arguments, environment) = (path.as_ptr(), arguments.as_ptr(), environment.as_ptr());
     // SAFETY: both lists end with a null pointer, and every string with a NUL.
-    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
-    check(-1).err().unwrap_or(Errno::INVAL)
+    let failed = unsafe { libc::syscall(libc::SYS_execveat, dir, path, arguments, environment, flags) };
+    check(failed).err().unwrap_or(Errno::INVAL)
 }
 
 /// _exit(2).

@@ -1,0 +1,198 @@
+#!/bin/bash
+# init.sh: crate-init by itself, in namespaces made by hand; supervise.py plays its supervisor.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+tree() { mkdir tree target && tar -xf "$IMAGES/busybox.tar" -C tree; }
+
+supervise() {
+	case $KIND in
+	ranges) crate-sup unshare python3 "$TESTS/supervise.py" "$@" ;;
+	*) python3 "$TESTS/supervise.py" "$@" ;;
+	esac
+}
+
+BASE="--private --root $WORK/tree --mount proc proc /proc nosuid --mount tmpfs tmpfs /dev nosuid,mode=755 --devices"
+PTS='--mount devpts devpts /dev/pts nosuid,noexec,newinstance,ptmxmode=0666,mode=0600'
+FEW='--bounding CAP_KILL --effective CAP_KILL --permitted CAP_KILL --no-new-privs'
+
+# in_tree OPTION... -- PROGRAM...: in a new container; what OPTIONs mount comes before --pivot.
+in_tree() {
+	# shellcheck disable=SC2086
+	supervise $BASE ${MOUNTS:-} --pivot --env PATH=/bin --cwd / "$@"
+}
+
+on_terminal() { MOUNTS="${PTS} --console CONSOLE ${SIZE:-31 97}" in_tree "$@"; }
+
+# start OPTION... -- PROGRAM...: in_tree in the background, until it runs; sets container, its process 1.
+start() {
+	: >start.err
+	in_tree "$@" >start.out 2>start.err &
+	until grep -q '^runs\|^failed' start.err; do sleep 0.02; done
+	has start.err runs
+	container=$(sed -n 's/^process //p' start.err)
+}
+
+end() {
+	kill -KILL "$container"
+	wait
+}
+
+join() { JOIN=$container python3 "$TESTS/supervise.py" --joined --env PATH=/bin "$@"; }
+
+# What a terminal says ends its lines with CR too.
+expect_shown() { # TEXT CMD...
+	local want=$1
+	shift
+	expect_code 0 "$@"
+	same 'what the terminal shows' "$(tr -d '\r' <"$WORK/out")" "$want"
+}
+
+# --- the terminal ---
+
+test_console_is_the_program_s_terminal() {
+	tree
+	expect_shown "$(printf '/dev/pts/0\n31 97\nname\nconsole\ntty\nstdout\nstderr')" on_terminal -- sh -c \
+		'tty; stty size; echo name >/dev/pts/0; echo console >/dev/console; echo tty >/dev/tty; echo stdout; echo stderr >&2'
+	has "$WORK/err" 'terminal /dev/pts/0'
+	has "$WORK/err" runs
+}
+
+test_console_is_handed_out_before_a_failure_too() {
+	tree
+	expect_code 127 on_terminal -- no-such-program
+	has "$WORK/err" 'failed 127 executing no-such-program: not found in PATH'
+	nothing_out
+}
+
+test_console_of_no_size_is_left_alone() {
+	tree
+	SIZE='0 0' expect_shown "$(printf '%s /dev/pts/0 0x0\n' 0 1 2)" on_terminal -- probe tty
+	SIZE='65535 1' expect_shown "$(printf '%s /dev/pts/0 1x65535\n' 0 1 2)" on_terminal -- probe tty
+	SIZE='65536 1' expect_code 125 on_terminal -- stty size
+	has "$WORK/err" 'not a number: 65536'
+}
+
+test_console_belongs_to_the_user() {
+	tree
+	expect_shown "$(printf '88:0 0 620\n88:0 0 620')" on_terminal -- stat -c '%t:%T %u %a' /dev/pts/0 /dev/console
+	[ "$KIND" != single ] || return 0
+	expect_shown "$(printf '33 0 620\nby name')" on_terminal --user 33:44 -- sh -c 'stat -c "%u %g %a" /dev/pts/0; echo by name >/dev/pts/0'
+}
+
+# What stands in the place of the devpts decides nothing.
+test_console_needs_a_devpts() {
+	tree
+	MOUNTS='--console CONSOLE 1 1' expect_code 125 in_tree -- true
+	has "$WORK/err" 'failed 125 making a terminal in dev/pts: No such file'
+	MOUNTS='--mount tmpfs tmpfs /dev/pts mode=755 --console CONSOLE 1 1' expect_code 125 in_tree -- true
+	has "$WORK/err" 'is not a devpts'
+	ln -s /real tree/link
+	ln -s /real tree/dev/pts
+	BASE="--private --root $WORK/tree --mount proc proc /proc nosuid ${PTS/\/dev\/pts/\/real}"
+	MOUNTS='--console CONSOLE 1 1' expect_code 125 in_tree -- true
+	has "$WORK/err" 'making a terminal in dev/pts: Symbolic link loop'
+}
+
+# --- among the processes of a container ---
+
+test_joined_is_among_the_container_s_processes() {
+	tree
+	start -- sleep 60
+	expect "$(printf '%s\n' /tmp "$(wc -l <"/proc/$container/mounts")" sleep)" join --cwd /tmp -- sh -c \
+		'pwd; grep -c . /proc/self/mounts; head -c 5 /proc/1/cmdline'
+	expect_code 7 join -- sh -c 'exit 7'
+	expect_code 127 join -- no-such-program
+	has "$WORK/err" 'failed 127 executing no-such-program'
+	end
+}
+
+test_joined_is_confined() {
+	tree
+	start -- sleep 60
+	# shellcheck disable=SC2086
+	expect "$(printf '%016x\n' 0 32 32 32 0; echo 1)" join $FEW -- sh -c "sed -n 's/^\(Cap...\|NoNewPrivs\):\t//p' /proc/self/status"
+	expect_code 125 join --user nobody-here -- true
+	has "$WORK/err" 'no user nobody-here'
+	[ "$KIND" = single ] || expect '1000 /home/app' join --user app -- sh -c 'echo $(id -u) $HOME'
+	end
+}
+
+test_joined_makes_no_working_directory() {
+	tree
+	start -- sleep 60
+	expect_code 126 join --cwd /no/such -- true
+	has "$WORK/err" 'failed 126 entering /no/such: No such file or directory'
+	[ ! -e tree/no ] || fail 'it was made'
+	end
+}
+
+test_joined_console() {
+	tree
+	MOUNTS=$PTS start -- sleep 60
+	expect_shown "$(printf '/dev/pts/0\n10 20\nname\nno console')" join --console CONSOLE 10 20 -- sh -c \
+		'tty; stty size; echo name >/dev/pts/0; [ -e /dev/console ] || echo no console'
+	end
+}
+
+# --- the program's streams, and where the program comes from ---
+
+test_own_stdio_opens_again() {
+	only root ranges
+	tree
+	same 'output' "$(in_tree --user 33:44 --own-stdio -- sh -c 'echo again >/dev/stdout' | cat)" again
+	code=0
+	in_tree --user 33:44 -- sh -c 'echo again >/dev/stdout' | cat >out || code=$?
+	same 'exit code without it' "$code" 1
+}
+
+test_own_stdio_is_of_pipes_alone() {
+	tree
+	local user=33
+	[ "$KIND" != single ] || user=0
+	: >file
+	in_tree --user $user --own-stdio -- true >file 2>/dev/null
+	same 'owner' "$(stat -c %u file)" "$(id -u)"
+	expect_code 125 in_tree --own-stdio -- true
+	has "$WORK/err" '--own-stdio: before --user'
+}
+
+test_program_fd_runs_a_program_of_the_host() {
+	tree
+	cp tree/bin/busybox own
+	rm -r tree/bin
+	FILE=own expect "$(printf 'etc\n0\n1\n2\n3')" in_tree --program-fd FILE -- sh -c 'cd /; echo e*; ls /proc/self/fd'
+	FILE=/etc/passwd expect_code 126 in_tree --program-fd FILE -- sh
+	has "$WORK/err" 'failed 126 executing sh: Permission denied'
+}
+
+# --- visits ---
+
+test_view_is_the_layers_read_only() {
+	tree
+	mkdir upper
+	echo new >upper/new
+	local lower
+	for lower in "--lower $WORK/tree" "--lower $WORK/upper --lower $WORK/tree"; do
+		# shellcheck disable=SC2086
+		expect_code 0 supervise --private $lower --view "$WORK/target" --pivot --env PATH=/bin --cwd / -- sh -c \
+			'cat /new; ls -d /etc; ! echo x >/x && ! echo x >/etc/text'
+		line '^/etc$'
+	done
+	line '^new$'
+	[ ! -e tree/x ] || fail 'it was written to'
+	[ ! -e upper/x ] || fail 'it was written to'
+	expect_code 125 supervise --private --lower "$WORK/none" --lower "$WORK/tree" --view "$WORK/target" --pivot -- sh
+	has "$WORK/err" 'opening'
+}
+
+test_bare_shows_the_root_without_its_mounts() {
+	tree
+	mkdir volume tree/volume
+	: >volume/file
+	MOUNTS="--mount bind $WORK/volume /volume rbind" start -- sleep 60
+	expect "$(printf 'dev:\n\nproc:\n\nvolume:')" join --bare -- ls dev proc volume
+	expect file join --bare -- ls /volume
+	expect "$(find tree | sed s/tree/./ | sort)" join --bare -- sh -c 'tar -cf - . | tar -tf - | sed "s,/$,," | sort'
+	end
+}
