@@ -40,6 +40,14 @@ end() {
 
 join() { JOIN=$container python3 "$TESTS/supervise.py" --joined --env PATH=/bin "$@"; }
 
+gone() { # PID: within 20 s
+	local end=$((SECONDS + 20))
+	while [ -e "/proc/$1" ]; do
+		[ $SECONDS -lt $end ] || fail "process $1 still runs"
+		sleep 0.02
+	done
+}
+
 # What a terminal says ends its lines with CR too.
 expect_shown() { # TEXT CMD...
 	local want=$1
@@ -61,6 +69,9 @@ test_console_is_the_program_s_terminal() {
 test_console_is_handed_out_before_a_failure_too() {
 	tree
 	expect_code 127 on_terminal -- no-such-program
+	has "$WORK/err" 'failed 127 executing no-such-program: not found in PATH'
+	nothing_out
+	expect_code 127 on_terminal --reap -- no-such-program
 	has "$WORK/err" 'failed 127 executing no-such-program: not found in PATH'
 	nothing_out
 }
@@ -92,6 +103,78 @@ test_console_needs_a_devpts() {
 	BASE="--private --root $WORK/tree --mount proc proc /proc nosuid ${PTS/\/dev\/pts/\/real}"
 	MOUNTS='--console CONSOLE 1 1' expect_code 125 in_tree -- true
 	has "$WORK/err" 'making a terminal in dev/pts: Symbolic link loop'
+}
+
+test_console_keys_reach_the_program() {
+	tree
+	TYPE=$'\003' expect_code 130 on_terminal --reap -- sleep 60
+	TYPE=$'text\n\004' expect_code 0 on_terminal --reap -- sh -c 'stty -echo; cat >/text; [ "$(cat /text)" = text ]'
+}
+
+# --- process 1 that stays ---
+
+test_reap_ends_as_the_program_does() {
+	tree
+	expect_code 0 in_tree --reap -- true
+	expect_code 7 in_tree --reap -- sh -c 'exit 7'
+	expect_code 137 in_tree --reap -- sh -c 'kill -KILL $$'
+	expect_code 134 in_tree --reap -- sh -c 'kill -ABRT $$'
+	expect_code 127 in_tree --reap -- no-such-program
+	has "$WORK/err" 'failed 127 executing no-such-program: not found in PATH'
+	expect_code 126 in_tree --reap -- /etc
+	has "$WORK/err" 'failed 126 executing /etc'
+}
+
+test_reap_forwards_signals() {
+	tree
+	expect 'all' in_tree --reap -- sh -c 'for s in HUP INT QUIT USR1 USR2 ALRM TERM TSTP TTIN TTOU CONT WINCH 34 64; do
+		trap "seen=$s" $s; kill -$s 1; while [ "$seen" != $s ]; do sleep 0.01; done; done; echo all'
+	expect_code 143 in_tree --reap -- sh -c 'kill -TERM 1; sleep 60'
+	start --reap -- sh -c 'trap "exit 9" INT; echo ready; while :; do sleep 0.01; done'
+	until grep -q ready start.out; do sleep 0.02; done
+	kill -INT "$container"
+	code=0
+	wait $! || code=$?
+	same 'exit code' "$code" 9
+}
+
+# All signals count as blocked, so whoever looks from outside sees that none would be lost.
+test_reap_shows_that_signals_are_not_lost() {
+	tree
+	expect 'fffffffffffbfeff' in_tree --reap -- sh -c "sed -n 's/^SigBlk:\t//p' /proc/1/status"
+	expect '0000000000000000' in_tree --reap -- sh -c "sed -n 's/^Sig[BI][lg][kn]:\t//p' /proc/self/status | sort -u"
+}
+
+test_reap_takes_orphans() {
+	tree
+	expect 'none is left' in_tree --reap -- sh -c 'i=0; while [ $i -lt 2000 ]; do (true &); i=$((i+1)); done
+		while grep -q "State:.Z" /proc/[0-9]*/status 2>/dev/null; do sleep 0.05; done; echo none is left'
+}
+
+# Pipes end with the program, not with process 1: that has nothing open but its source of signals.
+test_reap_keeps_nothing_open() {
+	tree
+	expect 0 in_tree --reap -- ls /proc/1/fd
+	start --reap -- sleep 60 # It is told that this runs while it does.
+	end
+}
+
+test_reap_cannot_be_looked_into() {
+	tree
+	# shellcheck disable=SC2086
+	expect_code 1 in_tree --reap $FEW -- cat /proc/1/environ
+	# shellcheck disable=SC2086
+	expect_code 0 in_tree $FEW -- cat /proc/1/environ
+}
+
+test_reap_ends_with_its_supervisor() {
+	tree
+	local program='sleep 60'
+	[ "$KIND" = single ] || program='su app -c "sleep 60"'
+	start --reap -- sh -c "$program; true"
+	kill -KILL "$(sed -n 's/^PPid:\t//p' "/proc/$container/status")"
+	gone "$container"
+	wait
 }
 
 # --- among the processes of a container ---
@@ -162,6 +245,7 @@ test_program_fd_runs_a_program_of_the_host() {
 	cp tree/bin/busybox own
 	rm -r tree/bin
 	FILE=own expect "$(printf 'etc\n0\n1\n2\n3')" in_tree --program-fd FILE -- sh -c 'cd /; echo e*; ls /proc/self/fd'
+	FILE=own expect_code 7 in_tree --reap --program-fd FILE -- sh -c 'exit 7'
 	FILE=/etc/passwd expect_code 126 in_tree --program-fd FILE -- sh
 	has "$WORK/err" 'failed 126 executing sh: Permission denied'
 }

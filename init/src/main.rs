@@ -24,6 +24,7 @@ mod mount;
 mod options;
 mod plan;
 mod program;
+mod reap;
 mod root;
 mod sys;
 

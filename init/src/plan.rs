@@ -8,7 +8,7 @@ use crate::mount::{Covers, Writable};
 use crate::program::{self, Capabilities};
 use crate::root::{Kind, Root};
 use crate::sys::Fd;
-use crate::{dev, mount, sys};
+use crate::{dev, mount, reap, sys};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::ffi::CString;
@@ -52,6 +52,7 @@ struct State {
     no_new_privs: bool,
     joined: bool,
     console: Option<Console>,
+    reap: bool,
     program: Option<Fd>,
 }
 
@@ -92,6 +93,7 @@ impl State {
             }
             b"--root" => self.root = Some(mount::plain(next()?)?),
             b"--env" => self.environment.push(next()?),
+            b"--reap" => self.reap = true,
             b"--program-fd" => self.program = Some(sys::adopt(number(next()?)?)),
             b"--no-new-privs" => self.no_new_privs = true,
             b"--bounding" => self.sets().bounding = capability::mask(next()?)?,
@@ -175,7 +177,7 @@ impl State {
         sys::umask(0o022);
         sys::setsid();
         sys::reset_signals();
-        sys::unblock_signals();
+        sys::block_signals(false);
         program::confine(&user, self.capabilities.as_ref(), self.no_new_privs)?;
         // A change of identity clears it, hence so late: if the supervisor is killed, so is the container.
         sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0).doing("setting ", c"the parent-death signal")?;
@@ -183,6 +185,9 @@ impl State {
         let errors = ERROR_FD.load(Ordering::Relaxed);
         if errors != 2 && sys::is_abandoned(errors) {
             return Err(Error::new(&["the supervisor is gone"]));
+        }
+        if self.reap {
+            reap::fork()?;
         }
         // From here on standard error is the program's. Errors go where --error-fd says.
         if let Some(console) = &self.console {

@@ -1,4 +1,4 @@
-//! This process: its identity, its signals, and how it becomes another program or ends.
+//! This process: its identity, its signals, its children, and how it becomes another program or ends.
 
 use super::{Errno, Fd, Result, check, done};
 use alloc::vec::Vec;
@@ -59,11 +59,53 @@ pub fn reset_signals() {
     }
 }
 
-/// Blocks no signal (rt_sigprocmask(2)); the mask outlives execve(2) too.
-pub fn unblock_signals() {
-    let none = 0_u64;
+/// Blocks every signal that can be, or none (rt_sigprocmask(2)), which outlives execve(2).
+pub fn block_signals(all: bool) {
+    let set = if all { u64::MAX } else { 0 };
     // SAFETY: a set is one 64-bit number, as is said.
-    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, ptr::null_mut::<u64>(), 8) };
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const set, ptr::null_mut::<u64>(), 8) };
+}
+
+/// signalfd(2): a descriptor that reads the signals that are blocked.
+pub fn signal_source() -> Result<Fd> {
+    let any = u64::MAX;
+    // SAFETY: a set is one 64-bit number, as is said.
+    check(unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const any, 8, libc::SFD_CLOEXEC) }).map(Fd)
+}
+
+/// Waits for a signal, and tells its number; `None` if the wait was interrupted.
+pub fn next_signal(source: &Fd) -> Option<c_int> {
+    let mut signal = [0_i32; 32]; // struct signalfd_siginfo, which the number begins
+    // SAFETY: the buffer is as long as is said.
+    let got = unsafe { libc::read(source.0, signal.as_mut_ptr().cast(), size_of_val(&signal)) };
+    (got > 0).then_some(signal[0])
+}
+
+/// kill(2); there is no harm if the process has just ended.
+pub fn kill(process: c_int, signal: c_int) {
+    // SAFETY: numbers only.
+    unsafe { libc::kill(process, signal) };
+}
+
+/// fork(2): `None` in the child, which has this thread alone, as its parent had.
+pub fn fork() -> Result<Option<c_int>> {
+    // SAFETY: without CLONE_VM and a stack of its own, clone(2) copies the process. No library keeps locks or buffers.
+    let child = check(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0_u64, 0_u64, 0_u64, 0_u64) })?;
+    Ok((child != 0).then_some(child))
+}
+
+/// Takes note of one child that has ended, of whatever kind (wait4(2)): its number, and its code or 128+signal.
+pub fn reap() -> Option<(c_int, u8)> {
+    let mut status: c_int = 0;
+    let (flags, nothing) = (libc::WNOHANG | libc::__WALL, ptr::null_mut::<u8>());
+    // SAFETY: the status lives through the call.
+    let child = unsafe { libc::syscall(libc::SYS_wait4, -1, &raw mut status, flags, nothing) };
+    let [low, high, ..] = status.to_le_bytes();
+    let code = match low & 0x7f {
+        0 => high,
+        signal => 128 + signal,
+    };
+    Some((c_int::try_from(child).ok().filter(|child| *child > 0)?, code))
 }
 
 /// setsid(2); fails only for a process that leads a group already.
@@ -76,6 +118,12 @@ pub fn setsid() {
 pub fn close_on_exec() -> Result<()> {
     // SAFETY: numbers only; 4 is CLOSE_RANGE_CLOEXEC.
     check(unsafe { libc::syscall(libc::SYS_close_range, 3, c_uint::MAX, 4) }).map(drop)
+}
+
+/// Closes every descriptor but 0 (close_range(2)). Nothing may hold one any more.
+pub fn close_others() {
+    // SAFETY: numbers only.
+    unsafe { libc::syscall(libc::SYS_close_range, 1, c_uint::MAX, 0) };
 }
 
 /// execveat(2) of an open file, else of `path`; comes back only when it fails.
