@@ -30,6 +30,11 @@ pub struct Size {
     pub columns: u16,
 }
 
+impl Size {
+    /// That of a terminal of which nothing is known.
+    pub const USUAL: Self = Self { rows: 24, columns: 80 };
+}
+
 /// What a client says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Request {

@@ -10,7 +10,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use store::error::Doing;
 use store::{Error, Result};
 
@@ -70,7 +70,7 @@ fn released(parent: &OwnedFd, maps: &IdMaps) {
 }
 
 /// In the child: sends one message, with a descriptor or without (unix(7), `SCM_RIGHTS`).
-fn hand_over(parent: &OwnedFd, descriptor: Option<BorrowedFd>) {
+pub fn hand_over(parent: &OwnedFd, descriptor: Option<BorrowedFd>) {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut extra = SendAncillaryBuffer::new(&mut space);
     let descriptors: Vec<_> = descriptor.into_iter().collect();
@@ -139,6 +139,12 @@ pub fn as_mapped_root(work: impl FnOnce() -> Result<()>) -> Result<()> {
 pub fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// The number of the process that a pidfd names (pidfd_open(2), `fdinfo`); none where it has been waited for.
+pub fn pid_of(pidfd: &OwnedFd) -> Option<i32> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok()).filter(|pid| *pid > 0)
 }
 
 /// Waits for the child's end; its exit code, or 128 and the number of the signal that killed it.

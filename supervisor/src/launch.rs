@@ -2,6 +2,7 @@
 
 use crate::channel::{self, Size};
 use crate::idmap::IdMaps;
+use crate::join::join;
 use crate::plan::{Console, Plan};
 use crate::program::{Outcome, Program, last_words};
 use crate::streams::{Inner, Streams};
@@ -10,10 +11,14 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use store::error::Doing;
 use store::process::Process;
 use store::spec::{Spec, annotation};
 use store::{Container, Error, Result, Store};
+
+/// The exit code for a container in which nothing can be run, as podman has it.
+pub const NOT_RUNNING: u8 = 126;
 
 /// What a child needs to become crate-init.
 pub struct Body {
@@ -55,10 +60,8 @@ impl Body {
     /// Fills in what crate-init is to do.
     pub fn fill(&self, plan: &Plan) -> Result<()> {
         let mut first = vec!["--error-fd".to_owned(), self.report.as_raw_fd().to_string()];
-        if self.console.is_none() {
-            if self.inner.input.is_none() {
-                first.push("--no-stdin".into());
-            }
+        if self.console.is_none() && self.inner.input.is_none() {
+            first.push("--no-stdin".into());
         }
         memory::fill(&self.init, &mut memory::own_init()?)?;
         memory::fill(&self.plan, &mut plan.bytes(&first).as_slice())
@@ -77,14 +80,14 @@ impl Body {
         }
         let number = CString::new(self.plan.as_raw_fd().to_string()).unwrap_or_default();
         let error = sys::exec_fd(self.init.as_fd(), &[c"crate-init", c"--plan", &number]);
-        self.give_up(&format!("executing crate-init: {}", child::reason(&error)))
+        self.give_up(125, &format!("executing crate-init: {}", child::reason(&error)))
     }
 
     /// In the child: tells the parent why, as crate-init does, and ends.
-    pub fn give_up(&self, reason: &str) -> ! {
-        let line = [b"\x7d", reason.as_bytes()].concat(); // 0x7d is 125
+    pub fn give_up(&self, code: u8, reason: &str) -> ! {
+        let line = [&[code], reason.as_bytes()].concat();
         let _ = rustix::io::write(&self.report, &line); // Nobody is left to tell where this fails.
-        std::process::exit(125)
+        std::process::exit(code.into())
     }
 }
 
@@ -101,7 +104,7 @@ pub fn container(
     // What takes the kernel long is left to the child, which has to wait for its ids anyway.
     let prepare = || {
         if let Err(error) = sys::unshare(sys::OTHER_NAMESPACES | network) {
-            body.give_up(&child::explain(error, &maps).to_string());
+            body.give_up(125, &child::explain(error, &maps).to_string());
         }
         sys::listen_to_kill(&signals::DEADLY).ok()
     };
@@ -120,4 +123,35 @@ pub fn container(
         // A child that has given up says why; that nothing could be done with it then is no news.
         Err(error) => Err(last_words(face.ready).unwrap_or_else(|| error.into())),
     }
+}
+
+/// Starts a further process in a container that runs, whose first process `first` names; with this size if `spec` gives it
+/// a terminal.
+pub fn joined(first: BorrowedFd, spec: &Spec, input: bool, size: Size) -> std::result::Result<Program, Outcome> {
+    let (body, face) = Body::new(spec.process.terminal, input)?;
+    body.fill(&Plan::joined(spec, body.console(size))?)?;
+    let (own, other) = channel::pair()?;
+    let Some(joiner) = sys::clone(0).doing(|| "starting a child".into())? else {
+        drop(own);
+        if let Err(error) = join(first, spec, true) {
+            let code = if error.raw_os_error() == Some(libc::ESRCH) { NOT_RUNNING } else { 125 };
+            body.give_up(code, &format!("joining the container: {}", child::reason(&error)));
+        }
+        // Only a child is in the pid namespace, and only a sibling of this process can be waited for outside.
+        match sys::clone(sys::SIBLING) {
+            Ok(Some(program)) => child::hand_over(&other, Some(program.pidfd.as_fd())),
+            Ok(None) => std::process::exit(body.execute().into()),
+            Err(error) => body.give_up(125, &format!("starting a process in the container: {}", child::reason(&error))),
+        }
+        std::process::exit(0);
+    };
+    drop((other, body));
+    let pidfd = child::take_over(&own);
+    child::wait_for(&joiner)?;
+    let Some(pidfd) = pidfd else {
+        let silent = || Outcome::Failed(NOT_RUNNING, "the container ended before it could be joined".into());
+        return Err(last_words(face.ready).unwrap_or_else(silent));
+    };
+    let pid = child::pid_of(&pidfd).unwrap_or(0);
+    Ok(Program::further(sys::Child { pid, pidfd }, face.streams, face.ready))
 }

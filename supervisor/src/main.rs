@@ -8,7 +8,9 @@ mod client;
 mod clients;
 mod ending;
 mod events;
+mod exec;
 mod idmap;
+mod join;
 mod launch;
 mod logs;
 mod memory;
@@ -43,6 +45,8 @@ usage: crate-sup run [FLAG…] ID     run a container of the store, in the foreg
        crate-sup start [-a] [-i] [FLAG…] ID…
                                     run containers in the background, each with a supervisor of its own
        crate-sup logs [-f] ID       print what a container has written
+       crate-sup exec [FLAG…] ID CMD…
+                                    run a further program in a container
        crate-sup plan ID            print what `run` would do, and do nothing
        crate-sup stop [-t SECONDS] ID…
                                     ask containers to end; kill what has not ended in time
@@ -93,6 +97,7 @@ fn dispatch(parser: &mut Parser) -> Result<u8> {
     match verb.as_str() {
         "run" => run::run(parser),
         "start" => run::start(parser),
+        "exec" => exec::exec(parser),
         "logs" => plainly(logs::logs(parser)),
         "plan" => run::print_plan(&container_argument(parser)?),
         "stop" => plainly(stop::stop(parser)),

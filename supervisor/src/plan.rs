@@ -48,6 +48,17 @@ impl Plan {
         plan.checked()
     }
 
+    /// Makes the plan of a further process of a container that runs.
+    pub fn joined(spec: &Spec, console: Option<Console>) -> Result<Self> {
+        let mut plan = Self(Vec::new());
+        plan.option(&["--joined"]);
+        if let Some(console) = console {
+            plan.console(&console);
+        }
+        plan.process(spec);
+        plan.checked()
+    }
+
     /// A plan, each word of which can be a NUL-terminated string.
     fn checked(self) -> Result<Self> {
         match self.0.iter().find(|word| word.contains(&0)) {
@@ -104,6 +115,9 @@ impl Plan {
         self.option(&["--user", spec.annotation(annotation::USER).unwrap_or(&ids)]);
         for group in &process.user.additional_gids {
             self.option(&["--group", &group.to_string()]);
+        }
+        if !process.terminal {
+            self.option(&["--own-stdio"]);
         }
         self.option(&["--cwd", &process.cwd]);
         process.env.iter().for_each(|entry| self.option(&["--env", entry]));

@@ -106,7 +106,7 @@ fn foreground(name: &str, flags: Flags) -> Result<u8> {
         let (code, line) = supervise(name, Owner::Streams(input), flags.events)?;
         return finish(line.map_or(Ended::Code(code), |line| Ended::Failed(code, line)));
     }
-    let channel = background(name, terminal::size(rustix::stdio::stdin()).unwrap_or_default(), flags.events)?;
+    let channel = background(name, terminal_size(), flags.events)?;
     let how = How { terminal: true, input, keys: flags.keys, proxy: true };
     finish(client::converse(channel, &how)?)
 }
@@ -124,6 +124,11 @@ pub fn finish(ended: Ended) -> Result<u8> {
     }
 }
 
+/// The size of the caller's terminal, where there is one.
+pub fn terminal_size() -> Size {
+    terminal::size(rustix::stdio::stdin()).unwrap_or(Size::USUAL)
+}
+
 fn spec_of(name: &str) -> Result<Spec> {
     Store::open()?.find_container(name)?.spec()
 }
@@ -131,8 +136,12 @@ fn spec_of(name: &str) -> Result<Spec> {
 /// Starts a container in the background and waits until its program runs; 0, or the code with which that failed.
 pub fn start_detached(name: &str, events: Events) -> Result<u8> {
     spec_of(name)?;
-    let channel = background(name, Size::default(), events)?;
-    let packet = receive_packet(&channel).doing(|| "hearing from the supervisor".into())?;
+    until_it_runs(&background(name, Size::USUAL, events)?)
+}
+
+/// Waits until the program at the other end of the channel runs; 0, or the code with which that failed.
+pub fn until_it_runs(channel: &OwnedFd) -> Result<u8> {
+    let packet = receive_packet(channel).doing(|| "hearing from the supervisor".into())?;
     match Reply::read(&packet) {
         // A program that has ended already has run.
         Some(Reply::Runs | Reply::Output(..) | Reply::Ended(_)) => Ok(0),
@@ -143,17 +152,21 @@ pub fn start_detached(name: &str, events: Events) -> Result<u8> {
 
 /// Makes a supervisor in the background; the channel to it.
 fn background(name: &str, size: Size, events: Events) -> Result<OwnedFd> {
+    let files = [events.ready.as_ref(), events.lines.as_ref()];
+    let kept: Vec<RawFd> = files.into_iter().flatten().map(AsRawFd::as_raw_fd).collect();
+    in_background(&kept, |client| supervise(name, Owner::Client(client, size), events))
+}
+
+/// Runs `work` in a process of its own that has left the caller's session, and has of the caller's descriptors only those
+/// that are `kept` and one end of a channel; the other end of that. Its result is the exit code of that process.
+pub fn in_background(kept: &[RawFd], work: impl FnOnce(OwnedFd) -> Result<(u8, Option<String>)>) -> Result<OwnedFd> {
     let (own, other) = channel::pair()?;
     let Some(_) = sys::clone(0).doing(|| "starting the supervisor".into())? else {
         drop(own);
-        let files = [events.ready.as_ref(), events.lines.as_ref()];
-        let kept: Vec<RawFd> = files.into_iter().flatten().map(AsRawFd::as_raw_fd).chain([other.as_raw_fd()]).collect();
-        sys::close_all_but(&kept);
-        let code = leave().and_then(|()| {
-            let client = other.try_clone().doing(|| "keeping the channel".into())?;
-            supervise(name, Owner::Client(client, size), events)
-        });
-        let code = code.map_or_else(
+        sys::close_all_but(&[kept, &[other.as_raw_fd()]].concat());
+        let client = other.try_clone().doing(|| "keeping the channel".into());
+        let done = leave().and(client).and_then(work);
+        let code = done.map_or_else(
             |error| {
                 let failed = Reply::Failed(crate::exit_code(&error), error.to_string());
                 let _ = send_packet(&other, &failed.packet()); // It has gone: then it need not be told.

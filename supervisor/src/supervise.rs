@@ -216,7 +216,7 @@ fn running(container: &Container, spec: &Spec, events: &mut Events, program: &Pr
 
 /// In the background: keeps nothing of the caller's any more. Until its program runs, a supervisor tells the caller what
 /// there is to say.
-fn let_go() {
+pub fn let_go() {
     let null = fs::OpenOptions::new().write(true).open("/dev/null");
     let _ = null.map(rustix::stdio::dup2_stderr); // Without a null device it is the caller who has less than he could.
     let _ = std::env::set_current_dir("/"); // The root can always be entered.

@@ -7,8 +7,14 @@ use std::io::{Error, Result};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-/// The namespaces that only a new process can have from its beginning (clone(2), pid_namespaces(7)).
-pub const FIRST_NAMESPACES: u64 = (libc::CLONE_NEWNS | libc::CLONE_NEWPID) as u64;
+/// A mount namespace (mount_namespaces(7)).
+pub const NEW_MOUNT: u64 = libc::CLONE_NEWNS as u64;
+/// A pid namespace (pid_namespaces(7)).
+pub const NEW_PID: u64 = libc::CLONE_NEWPID as u64;
+/// The namespaces that only a new process can have from its beginning (clone(2)).
+pub const FIRST_NAMESPACES: u64 = NEW_MOUNT | NEW_PID;
+/// A child of this process's parent, so that it is the parent who waits for it (clone(2)).
+pub const SIBLING: u64 = libc::CLONE_PARENT as u64;
 /// Those that a process can make for itself (unshare(2)), but the network's.
 pub const OTHER_NAMESPACES: u64 = (libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP) as u64;
 /// A user namespace (user_namespaces(7)).
@@ -32,7 +38,8 @@ pub fn clone(flags: u64) -> Result<Option<Child>> {
     let mut arguments = [0_u64; 11];
     arguments[0] = flags | libc::CLONE_PIDFD as u64;
     arguments[1] = (&raw mut pidfd).addr() as u64;
-    arguments[4] = libc::SIGCHLD as u64;
+    // A sibling tells the common parent of its end as this process does.
+    arguments[4] = if flags & SIBLING == 0 { libc::SIGCHLD as u64 } else { 0 };
     // SAFETY: `arguments` has the layout of struct clone_args; without CLONE_VM the child has memory of its own.
     match unsafe { libc::syscall(libc::SYS_clone3, arguments.as_mut_ptr(), size_of_val(&arguments)) } {
         0 => Ok(None),
@@ -187,6 +194,12 @@ pub fn let_continue(listener: BorrowedFd, call: &Notification) -> Result<()> {
     let mut answer = libc::seccomp_notif_resp { id: call.id, val: 0, error: 0, flags: 1 };
     // SAFETY: the structure lives through the call.
     check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_SEND, &raw mut answer) }.into())
+}
+
+/// setns(2) to the namespaces `flags` of the process that a pidfd names. Since Linux 5.8.
+pub fn join(pidfd: BorrowedFd, flags: u64) -> Result<()> {
+    // SAFETY: numbers only.
+    check(unsafe { libc::setns(pidfd.as_raw_fd(), flags as libc::c_int) }.into())
 }
 
 /// unshare(2).

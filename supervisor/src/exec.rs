@@ -1,0 +1,178 @@
+//! `crate-sup exec`: a further program in a container that runs.
+
+use crate::channel::{Reply, Size};
+use crate::client::{self, Ended, How};
+use crate::launch;
+use crate::own::Own;
+use crate::program::Outcome;
+use crate::run::{DETACH_KEYS, finish, in_background, terminal_size, until_it_runs};
+use crate::supervise::{Owner, let_go};
+use crate::watch::Watch;
+use lexopt::{Arg, Parser, ValueExt};
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use store::error::Doing;
+use store::spec::{Spec, User, annotation};
+use store::{Error, Result, Store, environment};
+
+const HELP: &str = "\
+usage: crate-sup exec [FLAG…] ID COMMAND [ARGUMENT…]
+
+Runs a further program in a container that runs, in all of its namespaces. The exit code is
+the program's; 128+n: signal n killed it; 125: crate failed before it ran; 126: it cannot be
+executed, or the container does not run; 127: there is no such program.
+
+  -d, --detach            in the background
+  -i, --interactive       pass standard input on
+  -t, --tty               with a terminal of the container's
+  -e, --env NAME[=VALUE]  set a variable, besides those of the container
+  --env-file FILE         set variables, one a line; -e comes after it
+  -w, --workdir PATH      the directory to start in
+  -u, --user USER[:GROUP] names or numbers of the container
+  --detach-keys KEYS      what leaves a terminal to itself (ctrl-p,ctrl-q)
+
+example: crate-sup exec -it web sh
+";
+
+/// What the command line says.
+#[derive(Default)]
+struct Wanted {
+    detach: bool,
+    input: bool,
+    terminal: bool,
+    env: Vec<String>,
+    workdir: Option<String>,
+    user: Option<String>,
+    keys: Vec<u8>,
+    container: String,
+    command: Vec<String>,
+}
+
+/// `crate-sup exec`; the program's exit code.
+pub fn exec(parser: &mut Parser) -> Result<u8> {
+    let Some(wanted) = wanted(parser)? else {
+        return crate::say(HELP);
+    };
+    if wanted.detach {
+        let channel = in_background(&[], |client| run(&wanted, Owner::Client(client, Size::USUAL)))?;
+        return until_it_runs(&channel);
+    }
+    if !wanted.terminal {
+        let (code, line) = run(&wanted, Owner::Streams(wanted.input))?;
+        return finish(line.map_or(Ended::Code(code), |line| Ended::Failed(code, line)));
+    }
+    let channel = in_background(&[], |client| run(&wanted, Owner::Client(client, terminal_size())))?;
+    let how = How { terminal: true, input: wanted.input, keys: wanted.keys.clone(), proxy: true };
+    finish(client::converse(channel, &how)?)
+}
+
+/// Reads the arguments; none if the help was asked for.
+fn wanted(parser: &mut Parser) -> Result<Option<Wanted>> {
+    let mut wanted = Wanted { keys: client::parse_keys(DETACH_KEYS)?, ..Wanted::default() };
+    let (mut changes, caller) = (Vec::new(), |name: &str| std::env::var(name).ok());
+    loop {
+        match parser.next()? {
+            Some(Arg::Short('d') | Arg::Long("detach")) => wanted.detach = true,
+            Some(Arg::Short('i') | Arg::Long("interactive")) => wanted.input = true,
+            Some(Arg::Short('t') | Arg::Long("tty")) => wanted.terminal = true,
+            Some(Arg::Short('e') | Arg::Long("env")) => {
+                changes.push(environment::change(&parser.value()?.string()?, caller)?);
+            }
+            Some(Arg::Long("env-file")) => {
+                let path = parser.value()?.string()?;
+                let text = fs::read_to_string(&path).doing(|| format!("reading {path}"))?;
+                wanted.env.extend(environment::file(&text, &path, caller)?);
+            }
+            Some(Arg::Short('w') | Arg::Long("workdir")) => wanted.workdir = Some(parser.value()?.string()?),
+            Some(Arg::Short('u') | Arg::Long("user")) => wanted.user = Some(parser.value()?.string()?),
+            Some(Arg::Long("detach-keys")) => wanted.keys = client::parse_keys(&parser.value()?.string()?)?,
+            Some(Arg::Long("help")) => return Ok(None),
+            Some(Arg::Value(name)) => {
+                wanted.container = name.string()?;
+                break;
+            }
+            Some(other) => return Err(other.unexpected().into()),
+            None => return Err(Error::Usage("a container's id or name is wanted".into())),
+        }
+    }
+    wanted.env.append(&mut changes);
+    wanted.command = parser.raw_args()?.map(ValueExt::string).collect::<std::result::Result<_, _>>()?;
+    if wanted.command.first().is_some_and(|first| first == "--") {
+        wanted.command.remove(0);
+    }
+    if wanted.command.is_empty() {
+        return Err(Error::Usage("a command is wanted after the container".into()));
+    }
+    Ok(Some(wanted))
+}
+
+/// Runs the program to its end; its exit code, and the line that says why it never ran.
+fn run(wanted: &Wanted, owner: Owner) -> Result<(u8, Option<String>)> {
+    let store = Store::open()?;
+    let container = store.find_container(&wanted.container)?;
+    let spec = changed(container.spec()?, wanted)?;
+    let first = container.process(&store)?.map(|(_, descriptor)| descriptor);
+    drop(store);
+    let mut watch = Watch::new()?;
+    let mut size = Size::default();
+    match owner {
+        Owner::Streams(input) => watch.own = Some(Own::new(input)),
+        Owner::Client(socket, its) => {
+            watch.clients.add_owner(socket);
+            size = its;
+        }
+    }
+    watch.size = size;
+    let outcome = if let Some(first) = first {
+        in_container(&mut watch, &first, &spec, wanted.input)
+    } else {
+        Outcome::Failed(launch::NOT_RUNNING, format!("container {} does not run", wanted.container))
+    };
+    let (code, line) = match outcome {
+        Outcome::Ended(code) => (code, None),
+        Outcome::Failed(code, line) => (code, Some(line)),
+    };
+    watch.clients.dismiss(&match &line {
+        None => Reply::Ended(code),
+        Some(line) => Reply::Failed(code, line.clone()),
+    });
+    Ok((code, line))
+}
+
+fn in_container(watch: &mut Watch, first: &OwnedFd, spec: &Spec, input: bool) -> Outcome {
+    let background = watch.own.is_none();
+    let program = match launch::joined(first.as_fd(), spec, input, watch.size) {
+        Ok(program) => program,
+        Err(outcome) => return outcome,
+    };
+    let watched = watch.program(program, |_| {
+        if background {
+            let_go();
+        }
+    });
+    watched.unwrap_or_else(Outcome::from)
+}
+
+/// What `config.json` would say if this were the container's own program.
+fn changed(mut spec: Spec, wanted: &Wanted) -> Result<Spec> {
+    let process = &mut spec.process;
+    process.args.clone_from(&wanted.command);
+    process.terminal = wanted.terminal;
+    if wanted.terminal && !process.env.iter().any(|entry| entry.starts_with("TERM=")) {
+        let term = std::env::var("TERM").ok().filter(|term| !term.is_empty());
+        process.env.push(format!("TERM={}", term.as_deref().unwrap_or("xterm")));
+    }
+    environment::merge(&mut process.env, &wanted.env);
+    if let Some(path) = &wanted.workdir {
+        if !path.starts_with('/') {
+            return Err(Error::Usage(format!("--workdir {path}: it must be an absolute path")));
+        }
+        process.cwd.clone_from(path);
+    }
+    if let Some(user) = &wanted.user {
+        process.user = User::default();
+        spec.annotations.insert(annotation::USER.into(), user.clone());
+    }
+    spec.annotations.remove(annotation::INIT);
+    Ok(spec)
+}
