@@ -11,9 +11,12 @@ struct Client {
     attached: bool,
     /// The client that the container was started with: the program waits for it as for a terminal of its own.
     owner: bool,
-    /// Packets that the owner has no room for yet.
+    /// Packets that it has no room for yet.
     waiting: VecDeque<Vec<u8>>,
 }
+
+/// How many packets wait for a guest before it is let go.
+const PATIENCE: usize = 32;
 
 /// All connections; a place stays the same as long as its client lives.
 #[derive(Default)]
@@ -52,7 +55,7 @@ impl Clients {
 
     /// Must the program wait for its owner to read?
     pub fn are_behind(&self) -> bool {
-        self.0.iter().flatten().any(|client| !client.waiting.is_empty())
+        self.0.iter().flatten().any(|client| client.owner && !client.waiting.is_empty())
     }
 
     /// What a client asks for; none, and it is forgotten, where it has gone or is malformed.
@@ -129,7 +132,9 @@ fn tell(slot: &mut Option<Client>, packet: &[u8]) {
     let sent = if client.waiting.is_empty() { try_send_packet(&client.socket, packet) } else { Err(Errno::AGAIN) };
     match sent {
         Ok(()) => {}
-        Err(Errno::AGAIN) if client.owner => client.waiting.push_back(packet.to_vec()),
+        Err(Errno::AGAIN) if client.owner || client.waiting.len() < PATIENCE => {
+            client.waiting.push_back(packet.to_vec())
+        }
         Err(_) => *slot = None,
     }
 }
