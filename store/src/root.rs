@@ -2,11 +2,11 @@
 
 use crate::error::{Doing, Error, Result};
 use rustix::fs::{FlockOperation, flock};
-use std::cell::OnceCell;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// What `oci-layout` holds (image-spec, `image-layout.md#oci-layout-file`).
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -23,7 +23,7 @@ const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 pub struct Store {
     root: PathBuf,
     lock: File,
-    run: OnceCell<PathBuf>,
+    run: OnceLock<PathBuf>,
 }
 
 impl Store {
@@ -68,7 +68,7 @@ impl Store {
         }
         let lock = open_lock(root)?;
         flock(&lock, FlockOperation::LockShared).doing(|| format!("locking {}", root.display()))?;
-        Ok(Self { root: root.to_owned(), lock, run: OnceCell::new() })
+        Ok(Self { root: root.to_owned(), lock, run: OnceLock::new() })
     }
 
     /// The store's own path.
