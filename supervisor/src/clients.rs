@@ -133,7 +133,7 @@ fn tell(slot: &mut Option<Client>, packet: &[u8]) {
     match sent {
         Ok(()) => {}
         Err(Errno::AGAIN) if client.owner || client.waiting.len() < PATIENCE => {
-            client.waiting.push_back(packet.to_vec())
+            client.waiting.push_back(packet.to_vec());
         }
         Err(_) => *slot = None,
     }
