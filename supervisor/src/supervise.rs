@@ -35,6 +35,8 @@ struct Supervisor<'a> {
     container: &'a Container,
     spec: Spec,
     events: Events,
+    /// What the container wrote is not to be removed with it.
+    kept: bool,
 }
 
 /// Runs the container to its end; its exit code, and the line that says why it never ran.
@@ -54,7 +56,7 @@ pub fn supervise(name: &str, owner: Owner, events: Events) -> Result<(u8, Option
             watch.size = size;
         }
     }
-    let mut own = Supervisor { store: &store, container: &container, spec, events };
+    let mut own = Supervisor { store: &store, container: &container, spec, events, kept: false };
     let outcome = own.live(&mut watch, &mut policy);
     // The code is what counts, whatever becomes of the record.
     let (code, line) = match outcome {
@@ -165,7 +167,7 @@ impl Supervisor<'_> {
 
     /// Records the exit code; or removes the container, where that was asked for.
     fn finish(&self, code: u8) -> Result<()> {
-        if self.spec.flag(annotation::REMOVE) {
+        if self.spec.flag(annotation::REMOVE) && !self.kept {
             let garbage = self.store.unlist_container(self.container)?;
             // Directories of other ids than the caller's only their own root can empty.
             return tree::remove(&garbage).or_else(|_| child::as_mapped_root(|| tree::remove(&garbage)));
@@ -180,7 +182,7 @@ impl Supervisor<'_> {
     }
 
     /// An overlay that was mounted once and is refused now must not cost what the container has written.
-    fn keep_what_is_written(&self, reason: &str) -> Result<()> {
+    fn keep_what_is_written(&mut self, reason: &str) -> Result<()> {
         let upper = self.container.dir.join("upper");
         let mut entries = fs::read_dir(&upper).doing(|| format!("reading {}", upper.display()))?;
         match entries.next() {
