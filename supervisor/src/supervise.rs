@@ -90,6 +90,7 @@ fn log(container: &Container, spec: &Spec) -> Result<Option<Log>> {
     if let Some(files) = number(annotation::LOG_FILES)? {
         limits.files = u32::try_from(files).unwrap_or(u32::MAX);
     }
+    crate::sys::ignore_file_size_signal();
     Ok((limits.size > 0).then(|| Log::open(&container.dir, limits)))
 }
 

@@ -122,6 +122,12 @@ pub fn adopt(number: RawFd) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Has SIGXFSZ ignored (signal(7)): what would make a file larger than a limit allows fails with EFBIG, and no more.
+pub fn ignore_file_size_signal() {
+    // SAFETY: no handler is installed; crate-init gives every program the default again.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// Is the signal ignored (sigaction(2))?
 fn is_ignored(signal: i32) -> bool {
     // SAFETY: sigaction is plain data, which the call fills; where no new action is given, none is set.
