@@ -40,7 +40,7 @@ root | ranges | single)
 	;;
 esac
 cases=("$@")
-[ $# -gt 0 ] || mapfile -t cases < <(sed -n 's/^\(test_[a-z0-9_]*\)() {.*/\1/p' "$file")
+[ $# -gt 0 ] || mapfile -t cases < <(sed -n 's/^\(test_[a-zA-Z0-9_]*\)() {.*/\1/p' "$file")
 
 # as KIND CMD...: with a clean environment, in a directory that everybody may read.
 as() {
