@@ -1,4 +1,4 @@
-//! Reading tar archives: ustar, PAX and GNU, one strict rule for each.
+//! Tar archives. Reading: ustar, PAX and GNU, one strict rule for each. Writing: ustar and PAX.
 //!
 //! Where readers differ about an archive it is refused, for what one program checks and another unpacks must be the
 //! same. Only headers are laid out by the `tar` crate; everything that follows them is read and bounded here.
@@ -6,12 +6,15 @@
 mod number;
 mod pax;
 mod sparse;
+mod write;
 
 pub use sparse::Segment;
+pub use write::Writer;
 
 use crate::error::{Error, Result};
 use crate::inflate::{only_zeros, refusal};
 use pax::Records;
+use rustix::fs::ftruncate;
 use rustix::io::{Errno, pwrite};
 use std::io::BufRead;
 use std::os::fd::OwnedFd;
@@ -174,6 +177,20 @@ impl<'a> Archive<'a> {
                     self.consume(written);
                     (offset, length) = (offset + written as u64, length - written as u64);
                 }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Writes the data of an entry of `size` bytes, which lies where `map` says, into an empty file.
+    pub fn write_file(&mut self, file: &OwnedFd, size: u64, map: Option<&[Segment]>) -> Result<rustix::io::Result<()>> {
+        let Some(map) = map else { return self.write_data(file, 0, size) };
+        if let Err(error) = ftruncate(file, size) {
+            return Ok(Err(error));
+        }
+        for segment in map {
+            if let Err(error) = self.write_data(file, segment.offset, segment.length)? {
+                return Ok(Err(error));
             }
         }
         Ok(Ok(()))

@@ -1,7 +1,7 @@
 //! Calls on descriptors for trees that may be hostile: no symbolic link is followed.
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown, fgetxattr,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown, fgetxattr,
     flistxattr, fremovexattr, fsetxattr, fstat, openat, statat,
 };
 use rustix::io::{Errno, Result};
@@ -49,6 +49,19 @@ pub fn is_opaque(directory: BorrowedFd<'_>) -> bool {
     fgetxattr(directory, OPAQUE, &mut value).is_ok_and(|length| value[..length] == *b"y")
 }
 
+/// The names within a directory, read whole before anything changes.
+pub fn names(directory: &OwnedFd) -> Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
 /// The times of a file.
 pub fn times(stat: &Stat) -> Timestamps {
     // The kernel's nanoseconds are below a thousand million.
@@ -72,12 +85,9 @@ pub fn copy_metadata(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
         let _ = fremovexattr(to, &name[..]); // The kernel's own, such as labels, stay.
     }
     for name in wanted {
-        let mut value = vec![0; XATTR_LIMIT];
-        let Ok(length) = fgetxattr(from, &name[..], &mut value) else {
-            continue;
-        };
+        let Some(value) = xattr(from, &name) else { continue };
         // What may not be set here is not missed: it was told when the layer was unpacked.
-        let set = fsetxattr(to, &name[..], &value[..length], XattrFlags::empty());
+        let set = fsetxattr(to, &name[..], &value, XattrFlags::empty());
         if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO)) = set {
             return Err(error);
         }
@@ -85,8 +95,23 @@ pub fn copy_metadata(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
     rustix::fs::futimens(to, &times(&stat))
 }
 
+/// Is an extended attribute not to be taken from an archive? Overlay's own would change what the mount shows, and another
+/// machine's labels mean nothing here.
+#[cfg(feature = "unpack")]
+pub fn is_private(name: &[u8]) -> bool {
+    name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.") || name == b"security.selinux"
+}
+
+/// An extended attribute's value; none where it cannot be read, or is gone.
+pub fn xattr(file: impl AsFd, name: &[u8]) -> Option<Vec<u8>> {
+    let mut value = vec![0; XATTR_LIMIT];
+    let length = fgetxattr(file, name, &mut value).ok()?;
+    value.truncate(length);
+    Some(value)
+}
+
 /// The names of a file's extended attributes, but for overlay's own.
-fn xattr_names(file: impl AsFd) -> Result<Vec<Vec<u8>>> {
+pub fn xattr_names(file: impl AsFd) -> Result<Vec<Vec<u8>>> {
     let mut list = vec![0; XATTR_LIMIT];
     let length = match flistxattr(file, &mut list) {
         Err(Errno::OPNOTSUPP) => 0,

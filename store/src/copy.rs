@@ -1,10 +1,10 @@
 //! A private copy of all layers as one tree: what an overlay would show, where the kernel or filesystem refuses one.
 
-use crate::at::{copy_metadata, is, is_opaque, is_whiteout, open_dir_in, open_in, status, times};
+use crate::at::{copy_metadata, is, is_opaque, is_whiteout, names, open_dir_in, open_in, status, times};
 use crate::error::{Doing, Result};
 use crate::tree;
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Uid, chmodat, chownat, copy_file_range, fstat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Uid, chmodat, chownat, copy_file_range, fstat,
     ftruncate, ioctl_ficlone, linkat, mkdirat, mknodat, openat, readlinkat, seek, symlinkat, utimensat,
 };
 use rustix::io::{Errno, pread, pwrite};
@@ -116,19 +116,6 @@ impl Copy<'_> {
         let place: PathBuf = self.target.join(path).join(name);
         tree::remove_at(parent.as_fd(), name, &place)
     }
-}
-
-/// The names within a directory, read whole before anything changes.
-fn names(directory: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if !matches!(name, b"." | b"..") {
-            names.push(name.to_owned());
-        }
-    }
-    Ok(names)
 }
 
 /// Copies a file's content; holes stay holes (lseek(2), `SEEK_DATA`).

@@ -1,6 +1,6 @@
 //! Unpacking one layer into a directory of its own, which then serves as a lowerdir of overlay mounts.
 
-mod names;
+pub(crate) mod names;
 mod owners;
 mod place;
 mod settle;
@@ -8,13 +8,13 @@ mod settle;
 pub use owners::{LeftOut, Owners};
 
 use crate::archive::{Archive, Entry, Kind, Segment, shown};
-use crate::at::{is, is_whiteout, open_dir_in, status};
+use crate::at::{is, is_private, is_whiteout, open_dir_in, status};
 use crate::error::{Doing, Error, Result};
 use names::Meaning;
 use place::{Directory, Tree, describe};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chownat, fchmod, fchown,
-    fsetxattr, ftruncate, futimens, linkat, lsetxattr, makedev, mkdirat, mknodat, openat, symlinkat, utimensat,
+    fsetxattr, futimens, linkat, lsetxattr, makedev, mkdirat, mknodat, openat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
@@ -163,14 +163,7 @@ impl Layer {
         let mode = Mode::from_raw_mode(metadata.mode & 0o777);
         let (file, _) = self.make(place, |parent, name| openat(parent, name, flags, mode))?;
         let doing = || describe("writing", &place.path());
-        if let Some(map) = map {
-            ftruncate(&file, size).doing(doing)?;
-            for segment in map {
-                archive.write_data(&file, segment.offset, segment.length)?.doing(doing)?;
-            }
-        } else {
-            archive.write_data(&file, 0, size)?.doing(doing)?;
-        }
+        archive.write_file(&file, size, map)?.doing(doing)?;
         // Changing the owner drops setuid, setgid and capabilities, so they come after.
         if let Some((uid, gid)) = metadata.owner {
             fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).doing(doing)?;
@@ -267,17 +260,12 @@ impl Layer {
     }
 
     /// Sets extended attributes; those that the kernel refuses are counted.
-    ///
-    /// Overlay's own would change what the mount shows, and another machine's labels mean nothing here.
     fn xattrs(
         &mut self,
         entry: &Entry,
         set: impl Fn(&[u8], &[u8]) -> rustix::io::Result<()>,
     ) -> rustix::io::Result<()> {
-        let private = |name: &[u8]| {
-            name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.") || name == b"security.selinux"
-        };
-        for (name, value) in entry.xattrs.iter().filter(|(name, _)| !private(name)) {
+        for (name, value) in entry.xattrs.iter().filter(|(name, _)| !is_private(name)) {
             match set(name, value) {
                 Err(Errno::NOSPC | Errno::DQUOT | Errno::IO) => return set(name, value),
                 Err(_) => self.left_out.xattrs += 1,

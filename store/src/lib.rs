@@ -14,6 +14,8 @@ pub mod create;
 pub mod digest;
 pub mod environment;
 pub mod error;
+#[cfg(feature = "unpack")]
+pub mod extract;
 pub mod fsck;
 pub mod gc;
 pub mod idmap;
@@ -30,6 +32,8 @@ pub mod log;
 pub mod mark;
 pub mod mounts;
 pub mod oci;
+#[cfg(feature = "unpack")]
+pub mod pack;
 pub mod platform;
 pub mod process;
 pub mod reference;

@@ -79,6 +79,16 @@ fn split(block: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     (!key.is_empty() && !key.contains(&0)).then(|| (key, &record[equals + 1..], &block[length..]))
 }
 
+/// A record as it is written.
+pub fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let rest = key.len() + value.len() + 3;
+    let mut length = rest + 1;
+    while length != rest + length.to_string().len() {
+        length += 1; // The length counts its own digits.
+    }
+    [length.to_string().as_bytes(), b" ", key, b"=", value, b"\n"].concat()
+}
+
 fn refused(why: &str) -> Error {
     Error::Refused(why.to_owned())
 }
@@ -162,13 +172,8 @@ fn once<T>(place: &mut Option<T>, value: Option<T>, key: &[u8]) -> Result<()> {
 mod tests {
     use super::*;
 
-    pub(crate) fn record(key: &str, value: &[u8]) -> Vec<u8> {
-        let rest = key.len() + value.len() + 3;
-        let mut length = rest + 1;
-        while length != rest + length.to_string().len() {
-            length += 1;
-        }
-        [length.to_string().as_bytes(), b" ", key.as_bytes(), b"=", value, b"\n"].concat()
+    fn record(key: &str, value: &[u8]) -> Vec<u8> {
+        super::record(key.as_bytes(), value)
     }
 
     #[test]

@@ -10,7 +10,9 @@ mod path;
 mod rm;
 mod rmi;
 mod tag;
+mod tar;
 mod unpack;
+mod untar;
 
 use lexopt::ValueExt;
 use lexopt::prelude::*;
@@ -21,7 +23,7 @@ use store::{Error, Result};
 /// A verb: its name, what it does in a line, and what runs it.
 type Verb = (&'static str, &'static str, fn(lexopt::Parser) -> Result<()>);
 
-const VERBS: [Verb; 11] = [
+const VERBS: [Verb; 13] = [
     ("create", "make a container of an image", create::run),
     ("fsck", "check every blob, image and container", fsck::run),
     ("gc", "remove what nothing leads to", gc::run),
@@ -32,7 +34,9 @@ const VERBS: [Verb; 11] = [
     ("rm", "remove containers", rm::run),
     ("rmi", "remove references and images", rmi::run),
     ("tag", "give an image another reference", tag::run),
+    ("tar", "write files as a tar archive on standard output", tar::run),
     ("unpack", "unpack the layers of images", unpack::run),
+    ("untar", "unpack a tar archive on standard input", untar::run),
 ];
 
 /// Runs the verb that the arguments begin with.

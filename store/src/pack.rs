@@ -1,0 +1,253 @@
+//! Writing files as a tar archive, by descriptors: a tree that changes meanwhile can hide things, but lead nowhere else.
+
+use crate::archive::{Entry, Kind, PATH_LIMIT, Writer, shown};
+use crate::at::{is, names, status, xattr, xattr_names};
+use crate::error::{Doing, Error, Result};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, major, minor, openat2, readlinkat, statat,
+};
+use rustix::io::{Errno, read, retry_on_intr};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::vec;
+
+/// The most files with several names that are known again; of more, each name becomes a file.
+const LINKS: usize = 1 << 20;
+
+/// What is read of a file at once, in bytes.
+const PIECE: usize = 128 << 10;
+
+/// What to write, and how.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rules {
+    /// Follow a symbolic link at the path itself.
+    pub follow: bool,
+    /// Leave out what is mounted below the path.
+    pub one_file_system: bool,
+}
+
+/// An archive being made of files.
+pub struct Pack<'a> {
+    writer: Writer<'a>,
+    rules: Rules,
+    /// The name under which a file with several was written first, by device and inode.
+    links: HashMap<(u64, u64), PathBuf>,
+    /// Sockets, which mean nothing elsewhere.
+    sockets: u64,
+    /// Files whose size changed while they were read, and names that were gone.
+    changed: u64,
+}
+
+/// A directory that is being read.
+struct Level {
+    dir: OwnedFd,
+    names: vec::IntoIter<Vec<u8>>,
+    path: Vec<u8>,
+}
+
+impl<'a> Pack<'a> {
+    /// Writes the archive to `output`.
+    pub fn new(output: &'a mut dyn Write, rules: Rules) -> Self {
+        Self { writer: Writer::new(output), rules, links: HashMap::new(), sockets: 0, changed: 0 }
+    }
+
+    /// Adds what is at a path, under the path's last name; a path that ends with `.` or `..`, and the root, give what
+    /// is in the directory, after an entry `./` for itself. Names come in the order of their bytes.
+    pub fn add(&mut self, path: &[u8]) -> Result<()> {
+        let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+        let start = path[..end].iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        let name = &path[start..end];
+        let first = if matches!(name, b"" | b"." | b"..") {
+            Some(self.directory(open(path, OFlags::RDONLY | OFlags::DIRECTORY)?, Vec::new())?)
+        } else if end < path.len() {
+            Some(self.directory(open(path, OFlags::RDONLY | OFlags::DIRECTORY)?, name.to_owned())?)
+        } else if self.rules.follow {
+            let file = open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+            self.opened(file, name.to_owned())?
+        } else {
+            let parent = if start == 0 { b"." } else { &path[..start] };
+            let parent = open(parent, OFlags::PATH | OFlags::DIRECTORY)?;
+            let found = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| missing(error, path))?;
+            self.entry(parent.as_fd(), name, &found, name.to_owned(), ResolveFlags::empty())?
+        };
+        let mut levels: Vec<Level> = first.into_iter().collect();
+        while let Some(level) = levels.last_mut() {
+            let Some(name) = level.names.next() else {
+                levels.pop();
+                continue;
+            };
+            let path = if level.path.is_empty() { name.clone() } else { [&level.path[..], b"/", &name].concat() };
+            let below = self.below(level.dir.as_fd(), &name, path)?;
+            levels.extend(below);
+        }
+        Ok(())
+    }
+
+    /// Ends the archive; what is not in it, in one line for each kind.
+    pub fn finish(self) -> Result<Vec<String>> {
+        written(self.writer.finish())?;
+        let lines =
+            [(self.sockets, "sockets left out"), (self.changed, "files that changed or went while they were read")];
+        Ok(lines.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{what}: {count}")).collect())
+    }
+
+    /// Adds what has this name in a directory; what is gone by now is left out.
+    fn below(&mut self, parent: BorrowedFd<'_>, name: &[u8], path: Vec<u8>) -> Result<Option<Level>> {
+        if path.len() > PATH_LIMIT {
+            return Err(Error::Failed(format!("{}: its path is longer than {PATH_LIMIT} bytes", shown(&path))));
+        }
+        let beyond = if self.rules.one_file_system { ResolveFlags::NO_XDEV } else { ResolveFlags::empty() };
+        let Some(stat) = status(parent, name).doing(|| format!("looking at {}", shown(&path)))? else {
+            self.changed += 1;
+            return Ok(None);
+        };
+        self.entry(parent, name, &stat, path, beyond)
+    }
+
+    /// Adds one entry. A directory is handed back, for what is in it.
+    fn entry(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        stat: &Stat,
+        path: Vec<u8>,
+        resolve: ResolveFlags,
+    ) -> Result<Option<Level>> {
+        let device = || (major(stat.st_rdev), minor(stat.st_rdev));
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile | FileType::Directory => return self.open(parent, name, stat, path, resolve),
+            FileType::Symlink => {
+                let target = readlinkat(parent, name, Vec::new()).doing(|| format!("reading {}", shown(&path)))?;
+                Kind::Symlink(target.into_bytes())
+            }
+            FileType::Fifo => Kind::Fifo,
+            FileType::CharacterDevice => Kind::Character(device().0, device().1),
+            FileType::BlockDevice => Kind::Block(device().0, device().1),
+            _ => {
+                self.sockets += 1;
+                return Ok(None);
+            }
+        };
+        written(self.writer.entry(&entry(path, kind, stat)))?;
+        Ok(None)
+    }
+
+    /// Adds a file or directory, which may have become something else since it was looked at.
+    fn open(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        stat: &Stat,
+        path: Vec<u8>,
+        resolve: ResolveFlags,
+    ) -> Result<Option<Level>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        match openat2(parent, name, flags, Mode::empty(), resolve | ResolveFlags::BENEATH) {
+            Ok(file) => self.opened(file, path),
+            // Something is mounted there: of a directory the place itself is kept.
+            Err(Errno::XDEV) if is(stat, FileType::Directory) => {
+                written(self.writer.entry(&entry([&path[..], b"/"].concat(), Kind::Directory, stat)))?;
+                Ok(None)
+            }
+            Err(Errno::XDEV) => Ok(None),
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => {
+                self.changed += 1;
+                Ok(None)
+            }
+            Err(error) => Err(error).doing(|| format!("opening {}", shown(&path))),
+        }
+    }
+
+    fn opened(&mut self, file: OwnedFd, path: Vec<u8>) -> Result<Option<Level>> {
+        let stat = fstat(&file).doing(|| format!("looking at {}", shown(&path)))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => self.directory(file, path).map(Some),
+            FileType::RegularFile => self.file(&file, &stat, path).map(|()| None),
+            _ => Err(Error::Failed(format!("{} is neither a file nor a directory", shown(&path)))),
+        }
+    }
+
+    fn directory(&mut self, dir: OwnedFd, path: Vec<u8>) -> Result<Level> {
+        let doing = || format!("reading {}", shown(&path));
+        let stat = fstat(&dir).doing(doing)?;
+        let shown_path = if path.is_empty() { b"./".to_vec() } else { [&path[..], b"/"].concat() };
+        let mut own = entry(shown_path, Kind::Directory, &stat);
+        own.xattrs = xattrs(&dir).doing(doing)?;
+        written(self.writer.entry(&own))?;
+        let mut names = names(&dir).doing(doing)?;
+        names.sort_unstable();
+        Ok(Level { dir, names: names.into_iter(), path })
+    }
+
+    fn file(&mut self, file: &OwnedFd, stat: &Stat, path: Vec<u8>) -> Result<()> {
+        let key = (stat.st_dev, stat.st_ino);
+        if stat.st_nlink > 1 {
+            if let Some(first) = self.links.get(&key) {
+                let first = first.as_os_str().as_bytes().to_vec();
+                return written(self.writer.entry(&entry(path, Kind::HardLink(first), stat)));
+            }
+            if self.links.len() < LINKS {
+                self.links.insert(key, PathBuf::from(OsStr::from_bytes(&path)));
+            }
+        }
+        let doing = || format!("reading {}", shown(&path));
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        let mut own = entry(path.clone(), Kind::File { size, map: None }, stat);
+        own.xattrs = xattrs(file).doing(doing)?;
+        written(self.writer.entry(&own))?;
+        let (mut left, mut piece) = (size, vec![0; PIECE]);
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE);
+            let mut count = retry_on_intr(|| read(file, &mut piece[..most])).doing(doing)?;
+            if count == 0 {
+                // It has become shorter; the header has told its size, so zeros take the place of the rest.
+                self.changed += u64::from(left > 0);
+                piece.fill(0);
+                count = most;
+            }
+            written(self.writer.data(&piece[..count]))?;
+            left -= count as u64;
+        }
+        Ok(())
+    }
+}
+
+/// An entry with the owner, mode and time of a file.
+fn entry(path: Vec<u8>, kind: Kind, stat: &Stat) -> Entry {
+    Entry {
+        path,
+        kind,
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mtime: (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+        xattrs: Vec::new(),
+    }
+}
+
+fn xattrs(file: &OwnedFd) -> rustix::io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let names = xattr_names(file)?.into_iter();
+    Ok(names.filter_map(|name| xattr(file, &name).map(|value| (name, value))).collect())
+}
+
+/// Opens what is at a path; not by way of another process's files (proc(5), `/proc/PID/root` and the like).
+pub fn open(path: &[u8], flags: OFlags) -> Result<OwnedFd> {
+    let opened = openat2(CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
+    opened.map_err(|error| missing(error, path))
+}
+
+fn missing(error: Errno, path: &[u8]) -> Error {
+    let path = shown(path);
+    match error {
+        Errno::NOENT => Error::NotFound(format!("no such file or directory: {path}")),
+        error => Error::Io { doing: format!("opening {path}"), source: error.into() },
+    }
+}
+
+fn written(result: std::io::Result<()>) -> Result<()> {
+    result.doing(|| "writing the archive".into())
+}
