@@ -1,6 +1,7 @@
 //! Joining the namespaces of a container that runs.
 
 use crate::sys;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::io::Result;
 use std::os::fd::BorrowedFd;
 use store::spec::Spec;
@@ -9,13 +10,32 @@ use store::spec::Spec;
 /// or `all` that it has of its own. A pid namespace is that of the children made from then on (pid_namespaces(7)).
 ///
 /// The descriptor must come of [`store::process::Process::open`], which names no process but the one that was written
-/// down: a number that has come to mean a stranger is never joined. Since Linux 5.8 (setns(2)).
+/// down: a number that has come to mean a stranger is never joined, and a process that has ended since then has nothing
+/// to be joined (`ESRCH`). Since Linux 5.8 (setns(2)).
 pub fn join(first: BorrowedFd, spec: &Spec, all: bool) -> Result<()> {
     let own = |kind: &str, flag: u64| if spec.has_namespace(kind) { flag } else { 0 };
     let mut namespaces = own("user", sys::NEW_USER) | own("mount", sys::NEW_MOUNT);
     if all {
         namespaces |= own("pid", sys::NEW_PID) | own("network", sys::NEW_NET) | sys::OTHER_NAMESPACES;
     }
+    // What the container can see of this process before it executes crate-init it must not trace or read (CVE-2016-9962).
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     sys::join(first, namespaces)?;
     if spec.has_namespace("user") { sys::become_root() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_process_that_has_ended_is_not_joined() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let first = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        child.wait().unwrap();
+        let error = sys::join(first.as_fd(), sys::NEW_MOUNT | sys::NEW_USER).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ESRCH));
+    }
 }

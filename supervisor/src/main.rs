@@ -30,6 +30,7 @@ mod sys;
 mod terminal;
 mod top;
 mod unshare;
+mod visit;
 mod wait;
 mod watch;
 
@@ -57,6 +58,7 @@ usage: crate-sup run [FLAG…] ID     run a container of the store, in the foreg
        crate-sup wait ID…           print the exit codes of containers when they have ended
        crate-sup top ID             list the processes of a container
        crate-sup unshare [--] CMD…  run CMD as root of a user namespace with all of this user's ids
+       crate-sup visit ID -- CMD…   run CMD, a program of the host, among the container's files
 ID is a container's id, its first digits, or its name.
 
   -a, --attach        in the foreground after all; -i, --interactive: with standard input
@@ -106,6 +108,7 @@ fn dispatch(parser: &mut Parser) -> Result<u8> {
         "wait" => plainly(wait::wait(parser)),
         "top" => plainly(container_argument(parser).and_then(|name| top::top(&name))),
         "unshare" => unshare::unshare(parser),
+        "visit" => visit::visit(parser),
         other => Err(Error::Usage(format!("no such verb: {other}"))),
     }
 }
