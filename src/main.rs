@@ -1,5 +1,6 @@
 //! `crate`: the front. A table from verb to program; the programs' exit codes decide what comes next.
 
+mod cp;
 mod flags;
 mod help;
 mod program;
@@ -20,12 +21,13 @@ enum Leads {
     Mapped,
 }
 
-const VERBS: [(&str, &str, Leads); 12] = [
+const VERBS: [(&str, &str, Leads); 13] = [
     ("run", "run a program in a new container", Leads::Own(run::run, help::RUN)),
     ("pull", "bring an image into the store", Leads::Own(pull::run, help::PULL)),
     ("images", "list images", Leads::Store),
     ("create", "make a container without starting it", Leads::Own(run::create, help::CREATE)),
     ("start", "start a container", Leads::Own(run::start, help::START)),
+    ("cp", "copy files out of a container, or into it", Leads::Own(cp::run, cp::HELP)),
     ("rm", "remove containers", Leads::Mapped),
     ("rmi", "remove references and images", Leads::Mapped),
     ("inspect", "show images and containers as JSON", Leads::Store),
