@@ -18,7 +18,7 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// How long a killed container may take to go; it takes long only where the kernel itself is stuck.
 const GOES: Duration = Duration::from_secs(10);
 /// How often what no descriptor tells is looked at.
-const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(25);
 /// How many containers are ended at once: each takes two descriptors, of which a process may have 1024.
 const AT_ONCE: usize = 256;
 
@@ -72,10 +72,6 @@ impl Keeper {
     fn name(&self) -> String {
         let what = if self.orphaned { "its program" } else { "its supervisor" };
         format!("{what}, process {},", self.supervisor)
-    }
-
-    fn may_have_ended(&self) -> bool {
-        self.pidfd.as_ref().is_none_or(|pidfd| ends_within(pidfd, Duration::ZERO))
     }
 
     /// Lets a supervisor go on that job control has stopped: it could do nothing of what it is asked for.
@@ -164,19 +160,17 @@ impl Order {
 
     /// Goes on as far as is possible without waiting; whether the order is carried out.
     fn step(&mut self, store: &Store) -> Result<bool> {
-        let late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        if late || self.keeper.as_ref().is_none_or(Keeper::may_have_ended) {
-            let before = self.keeper.take();
-            let same = |keeper: &Keeper| before.as_ref().is_none_or(|before| before.supervisor == keeper.supervisor);
-            let Some(keeper) = Keeper::of(&self.container, store)?.filter(same) else {
-                // If another keeps it now, it has ended, and somebody has started it anew.
-                return self.ended(before.is_some());
-            };
-            if before.is_some_and(|before| before.orphaned != keeper.orphaned) {
-                self.sending = Sending::NotYet;
-            }
-            self.keeper = Some(keeper);
+        let before = self.keeper.take();
+        let same = |keeper: &Keeper| before.as_ref().is_none_or(|before| before.supervisor == keeper.supervisor);
+        let Some(keeper) = Keeper::of(&self.container, store)?.filter(same) else {
+            // If another keeps it now, it has ended, and somebody has started it anew.
+            return self.ended(before.is_some());
+        };
+        if before.is_some_and(|before| before.orphaned != keeper.orphaned) {
+            self.sending = Sending::NotYet;
         }
+        self.keeper = Some(keeper);
+        let late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
         if late && self.last {
             return Err(self.stuck());
         }
@@ -261,15 +255,15 @@ impl Order {
         keeper.into_iter().chain(channel).map(AsFd::as_fd)
     }
 
-    /// When it goes on even if nothing is told.
+    /// When it goes on even if nothing is told: of another pid namespace nothing is, and a supervisor may let go of the
+    /// container before it ends itself.
     fn next(&self) -> Option<Instant> {
-        let hidden = self.keeper.as_ref().is_none_or(|keeper| keeper.pidfd.is_none());
         let soon = match self.sending {
-            Sending::Asked(_, until) => Some(until),
-            Sending::NotYet => Some(Instant::now() + TICK),
-            Sending::Done => hidden.then(|| Instant::now() + TICK),
+            Sending::Asked(_, until) => until,
+            Sending::NotYet => Instant::now() + TICK,
+            Sending::Done => Instant::now() + 4 * TICK,
         };
-        [self.deadline, soon].into_iter().flatten().min()
+        self.deadline.into_iter().chain([soon]).min()
     }
 }
 

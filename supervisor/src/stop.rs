@@ -14,13 +14,13 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// `stop`: sends each its stop signal, and kills what has not ended in time. What does not run is stopped already.
 pub fn stop(parser: &mut Parser) -> Result<u8> {
     let (time, names) = read_time(parser, "stop")?;
-    Ok(stop_each(&Store::open()?, &names, time, say))
+    stop_each(&Store::open()?, &names, time, say)
 }
 
 /// `restart`: stops each, and starts it detached.
 pub fn restart(parser: &mut Parser) -> Result<u8> {
     let (time, names) = read_time(parser, "restart")?;
-    Ok(stop_each(&Store::open()?, &names, time, start_again))
+    stop_each(&Store::open()?, &names, time, start_again)
 }
 
 /// `kill`: sends each a signal, and with `--wait` waits for its end. One that asks a program to end (KILL, TERM, INT,
@@ -49,11 +49,11 @@ pub fn kill(parser: &mut Parser) -> Result<u8> {
         let ends = [libc::SIGKILL, libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, stop_signal].contains(&number);
         Order::new(name, container, number, until).restarting(!ends).must_run(!quiet)
     });
-    Ok(code.max(each_done(&store, orders, |name| if quiet { Ok(()) } else { say(name) })))
+    Ok(code.max(each_done(&store, orders, |name| if quiet { Ok(0) } else { say(name) })?))
 }
 
 /// Stops each, at once, and does `then` with the name of each that is stopped; the worst exit code.
-fn stop_each(store: &Store, names: &[String], time: Time, then: impl FnMut(&str) -> Result<()>) -> u8 {
+fn stop_each(store: &Store, names: &[String], time: Time, then: impl FnMut(&str) -> Result<u8>) -> Result<u8> {
     let (orders, code) = order_each(store, names, false, |name, container| {
         // A container whose config.json has been damaged must be stopped all the same.
         let spec = container.spec().unwrap_or_default();
@@ -63,7 +63,7 @@ fn stop_each(store: &Store, names: &[String], time: Time, then: impl FnMut(&str)
         };
         Order::new(name, container, stop_signal(&spec), Until::Ended(time))
     });
-    code.max(each_done(store, orders, then))
+    Ok(code.max(each_done(store, orders, then)?))
 }
 
 /// Finds each container and makes its order; the exit code for those that are not found. `quiet`: there need be none.
@@ -85,18 +85,17 @@ fn order_each(
 }
 
 /// Carries out the orders, and does `then` with the name of each container whose order is; the worst exit code.
-fn each_done(store: &Store, orders: Vec<Order>, mut then: impl FnMut(&str) -> Result<()>) -> u8 {
+fn each_done(store: &Store, orders: Vec<Order>, mut then: impl FnMut(&str) -> Result<u8>) -> Result<u8> {
+    store.unlock()?; // Nothing of it is used that could be collected, and this may take long.
     let mut worst = 0;
     carry_out(store, orders, |name, result| {
-        if let Err(error) = result.and_then(|()| then(name)) {
-            worst = worst.max(told(&error));
-        }
+        worst = worst.max(result.and_then(|()| then(name)).unwrap_or_else(|error| told(&error)));
     });
-    worst
+    Ok(worst)
 }
 
-fn say(name: &str) -> Result<()> {
-    crate::say(&format!("{name}\n")).map(drop)
+fn say(name: &str) -> Result<u8> {
+    crate::say(&format!("{name}\n"))
 }
 
 /// Says what went wrong with one of several, and hands back its exit code.
@@ -153,11 +152,11 @@ fn stop_signal(spec: &Spec) -> i32 {
     spec.annotation(annotation::STOP_SIGNAL).and_then(signal::parse).unwrap_or(libc::SIGTERM)
 }
 
-/// Starts a container again; why it does not start has been told.
-fn start_again(name: &str) -> Result<()> {
+/// Starts a container again; its exit code if it does not run: why has been told.
+fn start_again(name: &str) -> Result<u8> {
     match start_detached(name, Events::default())? {
         0 => say(name),
-        _ => Err(Error::Failed(format!("container {name} has been stopped, and does not start again"))),
+        code => Ok(code),
     }
 }
 
