@@ -115,9 +115,11 @@ impl Clients {
         }
     }
 
-    /// Tells all of the end, the owner whatever it takes, and lets them go.
+    /// Tells all of the end, and lets them go; the owner last, whatever it takes. Who is not attached may be waiting for
+    /// nothing else.
     pub fn dismiss(&mut self, last: &Reply) {
-        for client in self.0.drain(..).flatten().filter(|client| client.attached) {
+        let (owners, guests): (Vec<_>, Vec<_>) = self.0.drain(..).flatten().partition(|client| client.owner);
+        for client in guests.into_iter().chain(owners) {
             let packets = client.waiting.into_iter().chain([last.packet()]);
             for packet in packets {
                 let send = if client.owner { send_packet } else { try_send_packet };

@@ -53,6 +53,8 @@ pub struct Watch {
     pub size: Size,
     /// It was asked for that the program ends for good.
     pub stopping: bool,
+    /// It was asked for that the program is killed: then nobody waits for those who do not read what it wrote.
+    killed: bool,
 }
 
 impl Watch {
@@ -60,7 +62,7 @@ impl Watch {
     pub fn new() -> Result<Self> {
         let signals = crate::sys::signal_descriptor(&signals::forwarded()).doing(|| "blocking signals".into())?;
         let (clients, size) = (Clients::default(), Size::default());
-        Ok(Self { signals, door: None, clients, own: None, log: None, size, stopping: false })
+        Ok(Self { signals, door: None, clients, own: None, log: None, size, stopping: false, killed: false })
     }
 
     /// Watches a program until it has ended and everything that it wrote has gone where it belongs; `runs` is called
@@ -119,7 +121,7 @@ impl Watch {
     /// Does somebody who reads slowly hold the program's outputs up?
     fn is_behind(&self) -> bool {
         let own = |own: &Own| own.is_behind(Stream::Out) || own.is_behind(Stream::Err);
-        self.clients.are_behind() || self.own.as_ref().is_some_and(own)
+        !self.killed && (self.clients.are_behind() || self.own.as_ref().is_some_and(own))
     }
 
     /// Waits until something can be done.
@@ -168,7 +170,7 @@ impl Watch {
             (Source::Output(Stream::Err), program.streams.output(Stream::Err)),
         ];
         let held_up = |source| match source {
-            Source::Output(stream) => {
+            Source::Output(stream) if !self.killed => {
                 self.clients.are_behind() || self.own.as_ref().is_some_and(|own| own.is_behind(stream))
             }
             _ => false,
@@ -264,6 +266,7 @@ impl Watch {
             self.size = size;
         }
         self.stopping |= matches!(request, Request::Stop(_));
+        self.killed |= matches!(request, Request::Stop(libc::SIGKILL));
         let Some(program) = program else {
             return if matches!(request, Request::Kill(_) | Request::Stop(_)) {
                 self.clients.answer(place, &Reply::Done);
