@@ -41,12 +41,13 @@ struct Supervisor<'a> {
 
 /// Runs the container to its end; its exit code, and the line that says why it never ran.
 pub fn supervise(name: &str, owner: Owner, events: Events) -> Result<(u8, Option<String>)> {
+    // First of all, so that a signal finds somebody who clears up.
+    let mut watch = Watch::new()?;
     let store = Store::open()?;
     let container = store.find_container(name)?;
     let lock = container.lock(&store)?;
     let spec = container.spec()?;
     let mut policy = Policy::read(spec.annotation(annotation::RESTART))?;
-    let mut watch = Watch::new()?;
     watch.door = Some(channel::listen_in(&container.run_dir(&store)?)?);
     watch.log = log(&container, &spec)?;
     match owner {
