@@ -295,6 +295,39 @@ test_links_of_a_container_lead_nowhere_else() {
 	ends "$id"
 }
 
+# The same with a swap that is as fast as can be, in one step, on both sides of a copy.
+test_trees_that_are_swapped_lead_nowhere_else() {
+	mkdir -p tree/sub/deep secret place/sub
+	echo inside | tee tree/sub/deep/file tree/sub/file >/dev/null
+	echo secret | tee secret/file >secret/own
+	mkdir secret/deep && cp secret/file secret/deep
+	crate-store tar tree/. >tree.tar
+	ln -s "$WORK/secret" tree/other
+	ln -s "$WORK/secret" place/other
+	cat >swap.py <<-'EOF'
+		import ctypes, os
+		libc = ctypes.CDLL(None)
+		print("ready", flush=True)
+		while os.getppid() != 1:
+		    for place in (b"tree", b"place"):
+		        libc.renameat2(-100, place + b"/sub", -100, place + b"/other", 2)
+	EOF
+	coproc python3 swap.py
+	local pid=$COPROC_PID
+	started+=("$pid")
+	read -r _ <&"${COPROC[0]}"
+	local before
+	before=$(tree --no-dir-times secret)
+	for _ in $(seq 150); do
+		expect_code 0 crate-store tar tree
+		! grep -a -q '^secret' "$WORK/out" || fail 'a file from outside was read'
+		run crate-store untar place <tree.tar
+	done
+	kill "$pid"
+	same 'what the link leads to' "$(tree --no-dir-times secret)" "$before"
+	[ -e place/sub/deep/file ] || [ -e place/other/deep/file ] || fail 'nothing was ever unpacked'
+}
+
 # CVE-2019-14271: nothing of the container is executed or loaded, and the program is none that would load something.
 test_nothing_of_the_container_is_run() {
 	own_store
@@ -376,6 +409,24 @@ test_volumes_are_seen_running_or_not() {
 		if [ "$state" = created ]; then crate rm "$id" >/dev/null; else ends "$id"; fi
 	done
 	same names "$(echo vol/* vol.ro/*)" 'vol/created vol/file vol/running vol.ro/*'
+}
+
+# A record whose process is another by now: the container does not run, and the stranger is not joined.
+test_a_stranger_with_its_number_is_not_joined() {
+	box
+	mkdir stranger
+	sleep 1000 &
+	started+=($!)
+	mkdir -p "$CRATE_RUN/$id"
+	local boot record
+	boot=$(cat /proc/sys/kernel/random/boot_id)
+	for record in "\"start\":1,\"boot\":\"$boot\"" "\"start\":$(awk '{ print $22 }' "/proc/${started[0]}/stat"),\"boot\":\"another\""; do
+		printf '{"pid":%s,%s,"supervisor":1}' "${started[0]}" "$record" >"$CRATE_RUN/$id/pid"
+		expect 'ID=busybox' inside "$id" grep ID= /etc/os-release
+		expect_code 1 inside "$id" ls "$WORK/stranger"
+		expect_code 0 crate cp stranger "$id:/tmp"
+	done
+	crate rm "$id" >/dev/null
 }
 
 test_nobody_else_writes_while_one_does() {

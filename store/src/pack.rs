@@ -38,7 +38,7 @@ pub struct Pack<'a> {
     links: HashMap<(u64, u64), PathBuf>,
     /// Sockets, which mean nothing elsewhere.
     sockets: u64,
-    /// Files whose size changed while they were read, and names that were gone.
+    /// Files that became shorter while they were read, or went or became something else before.
     changed: u64,
 }
 
@@ -61,6 +61,7 @@ impl<'a> Pack<'a> {
         let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
         let start = path[..end].iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
         let name = &path[start..end];
+        let before = self.sockets + self.changed;
         let first = if matches!(name, b"" | b"." | b"..") {
             Some(self.directory(open(path, OFlags::RDONLY | OFlags::DIRECTORY)?, Vec::new())?)
         } else if end < path.len() {
@@ -74,6 +75,10 @@ impl<'a> Pack<'a> {
             let found = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| missing(error, path))?;
             self.entry(parent.as_fd(), name, &found, name.to_owned(), ResolveFlags::empty())?
         };
+        if first.is_none() && self.sockets + self.changed > before {
+            let path = shown(path);
+            return Err(Error::Failed(format!("{path} cannot be archived, or changed while it was looked at")));
+        }
         let mut levels: Vec<Level> = first.into_iter().collect();
         while let Some(level) = levels.last_mut() {
             let Some(name) = level.names.next() else {
@@ -102,10 +107,14 @@ impl<'a> Pack<'a> {
         }
         let beyond = if self.rules.one_file_system { ResolveFlags::NO_XDEV } else { ResolveFlags::empty() };
         let Some(stat) = status(parent, name).doing(|| format!("looking at {}", shown(&path)))? else {
-            self.changed += 1;
-            return Ok(None);
+            return Ok(self.gone());
         };
         self.entry(parent, name, &stat, path, beyond)
+    }
+
+    fn gone(&mut self) -> Option<Level> {
+        self.changed += 1;
+        None
     }
 
     /// Adds one entry. A directory is handed back, for what is in it.
@@ -120,10 +129,10 @@ impl<'a> Pack<'a> {
         let device = || (major(stat.st_rdev), minor(stat.st_rdev));
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile | FileType::Directory => return self.open(parent, name, stat, path, resolve),
-            FileType::Symlink => {
-                let target = readlinkat(parent, name, Vec::new()).doing(|| format!("reading {}", shown(&path)))?;
-                Kind::Symlink(target.into_bytes())
-            }
+            FileType::Symlink => match readlinkat(parent, name, Vec::new()) {
+                Err(Errno::NOENT | Errno::INVAL) => return Ok(self.gone()),
+                other => Kind::Symlink(other.doing(|| format!("reading {}", shown(&path)))?.into_bytes()),
+            },
             FileType::Fifo => Kind::Fifo,
             FileType::CharacterDevice => Kind::Character(device().0, device().1),
             FileType::BlockDevice => Kind::Block(device().0, device().1),
@@ -154,10 +163,7 @@ impl<'a> Pack<'a> {
                 Ok(None)
             }
             Err(Errno::XDEV) => Ok(None),
-            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => {
-                self.changed += 1;
-                Ok(None)
-            }
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => Ok(self.gone()),
             Err(error) => Err(error).doing(|| format!("opening {}", shown(&path))),
         }
     }
@@ -167,7 +173,7 @@ impl<'a> Pack<'a> {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => self.directory(file, path).map(Some),
             FileType::RegularFile => self.file(&file, &stat, path).map(|()| None),
-            _ => Err(Error::Failed(format!("{} is neither a file nor a directory", shown(&path)))),
+            _ => Ok(self.gone()),
         }
     }
 
@@ -199,15 +205,15 @@ impl<'a> Pack<'a> {
         let mut own = entry(path.clone(), Kind::File { size, map: None }, stat);
         own.xattrs = xattrs(file).doing(doing)?;
         written(self.writer.entry(&own))?;
-        let (mut left, mut piece) = (size, vec![0; PIECE]);
+        let (mut left, mut piece, mut cut) = (size, vec![0; PIECE], false);
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE);
-            let mut count = retry_on_intr(|| read(file, &mut piece[..most])).doing(doing)?;
+            let mut count = if cut { most } else { retry_on_intr(|| read(file, &mut piece[..most])).doing(doing)? };
             if count == 0 {
-                // It has become shorter; the header has told its size, so zeros take the place of the rest.
-                self.changed += u64::from(left > 0);
+                // The header has told its size, so zeros take the place of what is no more.
+                self.changed += 1;
+                (cut, count) = (true, most);
                 piece.fill(0);
-                count = most;
             }
             written(self.writer.data(&piece[..count]))?;
             left -= count as u64;
