@@ -235,9 +235,6 @@ fn annotations(
     set(annotation::IMAGE, image.reference.as_deref().unwrap_or(&request.image));
     set(annotation::MANIFEST, image.descriptor.digest.as_str());
     set(annotation::CREATED, &caller.now);
-    if let Some(name) = &request.name {
-        set(annotation::NAME, name);
-    }
     if let Some(user) = user {
         set(annotation::USER, user);
     }
@@ -249,6 +246,7 @@ fn annotations(
             set(key, "true");
         }
     }
+    request.told.iter().for_each(|(key, value)| set(key, value));
     all
 }
 

@@ -9,6 +9,8 @@ use crate::spec::{Spec, annotation};
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -72,6 +74,16 @@ impl Store {
         Ok(all)
     }
 
+    /// The names of containers, each with the id that it leads to; also those that lead nowhere.
+    pub fn names(&self) -> Result<Vec<(String, String)>> {
+        let path = self.path("containers");
+        let entries = fs::read_dir(&path).doing(|| format!("reading {}", path.display()))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let link =
+            |name: String| Some((fs::read_link(path.join(&name)).ok()?.into_os_string().into_string().ok()?, name));
+        Ok(names.filter_map(link).map(|(id, name)| (name, id)).collect())
+    }
+
     fn container(&self, id: &str) -> Option<Container> {
         let dir = self.path("containers").join(id);
         (is_id(id) && fs::symlink_metadata(&dir).is_ok_and(|metadata| metadata.is_dir()))
@@ -80,8 +92,17 @@ impl Store {
 }
 
 impl Container {
-    /// Reads the bundle's `config.json`.
+    /// Reads the bundle's `config.json` to run it.
     pub fn spec(&self) -> Result<Spec> {
+        self.read_config()
+    }
+
+    /// Reads the bundle's `config.json` as it stands, to tell of it.
+    pub fn config(&self) -> Result<Config> {
+        self.read_config().map(Config)
+    }
+
+    fn read_config<T: DeserializeOwned>(&self) -> Result<T> {
         let path = self.dir.join("config.json");
         let mut bytes = Vec::new();
         let read = File::open(&path).and_then(|file| file.take(SPEC_LIMIT).read_to_end(&mut bytes));
@@ -158,8 +179,27 @@ impl Container {
     }
 }
 
+/// A `config.json` of which not all need be known.
+#[derive(Debug, Clone, Default)]
+pub struct Config(pub Value);
+
+impl Config {
+    /// An annotation's text; empty where there is none.
+    pub fn annotation(&self, key: &str) -> &str {
+        self.0["annotations"][key].as_str().unwrap_or_default()
+    }
+
+    /// The layers of the root filesystem, the top first.
+    pub fn layers(&self) -> Result<Vec<Digest>> {
+        named_layers(self.annotation(annotation::LAYERS))
+    }
+}
+
 /// The layers of a container's root filesystem, the top first, as `config.json` names them.
 pub fn layers(spec: &Spec) -> Result<Vec<Digest>> {
-    let text = spec.annotation(annotation::LAYERS).unwrap_or_default();
+    named_layers(spec.annotation(annotation::LAYERS).unwrap_or_default())
+}
+
+fn named_layers(text: &str) -> Result<Vec<Digest>> {
     text.split(':').filter(|hex| !hex.is_empty()).map(|hex| format!("sha256:{hex}").parse()).collect()
 }

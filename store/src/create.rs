@@ -2,7 +2,7 @@
 
 use crate::at::is_opaque;
 use crate::bundle::{self, Caller};
-use crate::container::{is_id, is_name};
+use crate::container::{Container, is_name};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::idmap::IdMap;
@@ -65,6 +65,8 @@ pub struct Request {
     pub interactive: bool,
     /// Give the program a terminal.
     pub terminal: bool,
+    /// What flags say that only [annotations](crate::spec::annotation) tell: these, over those of the image.
+    pub told: Vec<(&'static str, String)>,
 }
 
 /// The layers that a root filesystem is made of.
@@ -145,8 +147,8 @@ impl Store {
     }
 
     fn check_name(&self, name: &str) -> Result<()> {
-        if is_id(name) || !is_name(name) {
-            return Err(Error::Usage(format!("--name {name}: a name is [a-zA-Z0-9][a-zA-Z0-9_.-]*, up to 128 bytes")));
+        if !is_name(name) {
+            return Err(Error::Usage(format!("{name}: a name is [a-zA-Z0-9][a-zA-Z0-9_.-]*, up to 128 bytes")));
         }
         match self.path("containers").join(name).canonicalize() {
             Ok(holder) => Err(in_use(name, &holder)),
@@ -170,6 +172,23 @@ impl Store {
         }
         drop(names);
         if request.remove { Ok(()) } else { sync_dir(&containers) }
+    }
+
+    /// Gives a container another name, whatever it is doing; [`Error::Busy`] if the name is in use.
+    pub fn rename_container(&self, container: &Container, name: &str) -> Result<()> {
+        let _names = self.lock_names()?;
+        self.check_name(name)?;
+        let containers = self.path("containers");
+        let target = containers.join(name);
+        let own = self.names()?.into_iter().find(|(_, id)| *id == container.id);
+        let renamed = match own {
+            // At once: at whatever moment this is cut short, one of the two leads there.
+            Some((old, _)) => fs::rename(containers.join(old), &target),
+            None if container.dir.exists() => return link_name(&containers, name, &container.id),
+            None => return Err(Error::NotFound(format!("no such container: {}", container.short()))),
+        };
+        renamed.doing(|| format!("making {}", target.display()))?;
+        sync_dir(&containers)
     }
 
     /// Holds the names of containers: while it is held, a name that leads nowhere is nobody's.

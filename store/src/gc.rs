@@ -37,16 +37,22 @@ impl Store {
     pub fn collect(&self) -> Result<Freed> {
         self.lock_exclusively()?;
         let mut freed = Freed::default();
+        self.collect_into(&mut freed)?;
+        Ok(freed)
+    }
+
+    /// Does [`Store::collect`] where nobody else uses the store, and adds to what was removed already.
+    pub(crate) fn collect_into(&self, freed: &mut Freed) -> Result<()> {
         let used = self.mark()?;
-        self.collect_blobs(&used, &mut freed)?;
+        self.collect_blobs(&used, freed)?;
         for entry in self.list("layers")? {
             let name = entry.file_name().to_string_lossy().into_owned();
             let layer = format!("sha256:{name}").parse::<Digest>();
             if let Some(layer) = layer.ok().filter(|layer| !used.layers.contains(layer)) {
-                self.free_layer(&layer, &mut freed)?;
+                self.free_layer(&layer, freed)?;
             }
         }
-        self.collect_names(&mut freed)?;
+        self.collect_names(freed)?;
         for entry in self.list("ingest")? {
             let name = entry.file_name().to_string_lossy().into_owned();
             let partial = name.replacen('-', ":", 1).parse::<Digest>().is_ok();
@@ -54,8 +60,7 @@ impl Store {
                 freed.remove(&entry);
             }
         }
-        self.collect_runs(&mut freed)?;
-        Ok(freed)
+        self.collect_runs(freed)
     }
 
     fn collect_blobs(&self, used: &Marks, freed: &mut Freed) -> Result<()> {

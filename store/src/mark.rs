@@ -1,6 +1,5 @@
 //! What is in use: everything that `index.json` and the containers lead to.
 
-use crate::container;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::json::{self, CONFIG_LIMIT, MANIFEST_LIMIT};
@@ -40,7 +39,7 @@ impl Store {
             self.mark_from(&entry, &mut marks);
         }
         for container in self.containers()? {
-            marks.layers.extend(container::layers(&container.spec()?)?);
+            marks.layers.extend(container.config()?.layers()?);
         }
         Ok(marks)
     }

@@ -48,13 +48,9 @@ impl Store {
             }
             other => other.doing(|| format!("removing {}", container.dir.display()))?,
         }
-        let entries = fs::read_dir(self.path("containers")).doing(|| "reading containers".into())?;
-        let links = entries
-            .filter_map(|entry| entry.ok().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())));
-        for link in links.map(|entry| entry.path()) {
-            if fs::read_link(&link).is_ok_and(|target| target.as_os_str() == container.id.as_str()) {
-                fs::remove_file(&link).doing(|| format!("removing {}", link.display()))?;
-            }
+        for (name, _) in self.names()?.iter().filter(|(_, id)| *id == container.id) {
+            let link = self.path("containers").join(name);
+            fs::remove_file(&link).doing(|| format!("removing {}", link.display()))?;
         }
         drop(names);
         tree::remove(&self.run_dir()?.join(&container.id))?;
@@ -106,24 +102,59 @@ impl Store {
         Ok(freed)
     }
 
+    /// Removes those of the entries of `index.json` that `unwanted` picks and no container was made of, and then all
+    /// that nothing leads to; `None` if another program uses the store, so that this is left to `gc`.
+    pub fn remove_unused(&self, unwanted: impl Fn(&Descriptor) -> bool) -> Result<(Vec<Descriptor>, Option<Freed>)> {
+        let removed: Vec<Descriptor> = self.change_index(|index| {
+            let users = self.users()?;
+            let gone = |entry: &mut Descriptor| unwanted(entry) && self.user(&users, entry).is_none();
+            Ok(index.manifests.extract_if(.., gone).collect())
+        })?;
+        if !self.try_lock_exclusively()? {
+            return Ok((removed, None));
+        }
+        // What another tool may have written, collecting leaves for a while: not so what was just removed.
+        let mut candidates = Marks::default();
+        for entry in &removed {
+            self.mark_from(entry, &mut candidates);
+        }
+        let mut freed = self.sweep(&candidates)?;
+        self.collect_into(&mut freed)?;
+        Ok((removed, Some(freed)))
+    }
+
     fn refuse_used(&self, text: &str, entry: &Descriptor) -> Result<()> {
+        match self.user(&self.users()?, entry) {
+            None => Ok(()),
+            Some(container) => Err(Error::Busy(format!(
+                "image {text} is used by container {}\nhint: remove the container first, or force with -f",
+                container.short()
+            ))),
+        }
+    }
+
+    /// All containers, each with the digest of the manifest that it was made of.
+    fn users(&self) -> Result<Vec<(String, Container)>> {
+        let mut users = Vec::new();
+        for container in self.containers()? {
+            match container.config() {
+                Err(_) if !container.dir.exists() => {} // Removed meanwhile.
+                config => users.push((config?.annotation(annotation::MANIFEST).to_owned(), container)),
+            }
+        }
+        Ok(users)
+    }
+
+    /// A container that was made of this entry of `index.json`, or of what it leads to.
+    fn user<'a>(&self, users: &'a [(String, Container)], entry: &Descriptor) -> Option<&'a Container> {
         let mut own = BTreeSet::from([entry.digest.clone()]);
         if media::is_index(&entry.media_type) {
             let mut marks = Marks::default();
             self.mark_from(entry, &mut marks);
             own.extend(marks.blobs);
         }
-        for container in self.containers()? {
-            let spec = container.spec()?;
-            let manifest = spec.annotation(annotation::MANIFEST).unwrap_or_default();
-            if own.iter().any(|digest| digest.as_str() == manifest) {
-                let short = container.short();
-                return Err(Error::Busy(format!(
-                    "image {text} is used by container {short}\nhint: remove the container first, or force with -f"
-                )));
-            }
-        }
-        Ok(())
+        let found = users.iter().find(|(manifest, _)| own.iter().any(|digest| digest.as_str() == manifest));
+        found.map(|(_, container)| container)
     }
 }
 

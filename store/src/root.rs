@@ -48,6 +48,18 @@ impl Store {
 
     /// Opens the store at `root`, making it first where it is missing.
     pub fn open_at(root: &Path) -> Result<Self> {
+        let store = Self::look_at(root)?;
+        store.lock_shared()?;
+        Ok(store)
+    }
+
+    /// Opens the store at its default path to look at containers alone: nothing is locked, so this waits for nobody
+    /// and nobody waits for it. Blobs and layers may be collected meanwhile.
+    pub fn look() -> Result<Self> {
+        Self::look_at(&Self::default_path()?)
+    }
+
+    fn look_at(root: &Path) -> Result<Self> {
         let layout = root.join("oci-layout");
         if !layout.exists() {
             make(root, &layout)?;
@@ -66,9 +78,7 @@ impl Store {
         if !root.join("ingest").exists() {
             make_parts(root)?;
         }
-        let lock = open_lock(root)?;
-        flock(&lock, FlockOperation::LockShared).doing(|| format!("locking {}", root.display()))?;
-        Ok(Self { root: root.to_owned(), lock, run: OnceLock::new() })
+        Ok(Self { root: root.to_owned(), lock: open_lock(root)?, run: OnceLock::new() })
     }
 
     /// The store's own path.

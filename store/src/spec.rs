@@ -14,8 +14,6 @@ pub mod annotation {
     pub const IMAGE: &str = "run.crate.image";
     /// The digest of the image's manifest.
     pub const MANIFEST: &str = "run.crate.manifest";
-    /// The container's name, where it has one.
-    pub const NAME: &str = "run.crate.name";
     /// `user[:group]`, to be resolved in the container's own `/etc/passwd` and `/etc/group` at each start.
     pub const USER: &str = "run.crate.user";
     /// `true`: remove the container when it has ended.

@@ -5,8 +5,10 @@ use crate::root::random_hex;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fchmod, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString, OsStr};
+use std::fs::{self, Metadata, ReadDir};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// How many directories within one another are held open. What lies deeper is first moved up.
@@ -26,6 +28,28 @@ pub fn remove(path: &Path) -> Result<()> {
         other => other.doing(doing)?,
     };
     remove_at(parent.as_fd(), name, path)
+}
+
+/// How many bytes a tree takes on the disk, as far as the caller can read it.
+pub fn size(path: &Path) -> u64 {
+    // What several names lead to is shared out among them.
+    let taken = |metadata: &Metadata| metadata.blocks() * 512 / if metadata.is_dir() { 1 } else { metadata.nlink() };
+    let mut sum = fs::symlink_metadata(path).map_or(0, |metadata| taken(&metadata));
+    let mut levels: Vec<ReadDir> = fs::read_dir(path).into_iter().collect();
+    while let Some(level) = levels.last_mut() {
+        let Some(entry) = level.next() else {
+            levels.pop();
+            continue;
+        };
+        let Ok((entry, metadata)) = entry.and_then(|entry| entry.metadata().map(|metadata| (entry, metadata))) else {
+            continue;
+        };
+        sum += taken(&metadata);
+        if metadata.is_dir() {
+            levels.extend(fs::read_dir(entry.path()));
+        }
+    }
+    sum
 }
 
 /// Removes `name` in the directory `parent`, as [`remove`] does; `path` is for messages.
@@ -153,7 +177,6 @@ fn c_string(name: &OsStr) -> Result<CString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn place(name: &str) -> std::path::PathBuf {
@@ -179,6 +202,22 @@ mod tests {
         remove(&tree).unwrap();
         assert!(outside.join("kept").exists());
         remove(&outside).unwrap();
+        remove(&outside).unwrap();
+    }
+
+    #[test]
+    fn adds_up_what_a_tree_takes() {
+        let (tree, outside) = (place("size"), place("size-outside"));
+        fs::create_dir_all(tree.join("a/b")).unwrap();
+        fs::write(&outside, vec![1; 1 << 20]).unwrap();
+        symlink(&outside, tree.join("link")).unwrap();
+        let before = size(&tree);
+        fs::write(tree.join("a/b/file"), vec![1; 1 << 20]).unwrap();
+        fs::hard_link(tree.join("a/b/file"), tree.join("a/again")).unwrap();
+        let grown = size(&tree) - before;
+        assert!((1 << 20..3 << 19).contains(&grown) && before < 1 << 20, "{before} {grown}");
+        assert_eq!(size(&tree.join("none")), 0);
+        remove(&tree).unwrap();
         remove(&outside).unwrap();
     }
 

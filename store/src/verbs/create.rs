@@ -8,7 +8,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use store::create::{Network, Request};
 use store::error::Doing;
-use store::{Error, Result, Store, environment, mounts};
+use store::spec::annotation;
+use store::{Error, Result, Store, environment, mounts, signal};
 
 const HELP: &str = "\
 usage: crate-store create [FLAG…] IMAGE [--] [COMMAND…]
@@ -32,8 +33,16 @@ What follows IMAGE belongs to the command. Exit code 3: the image, or a layer, i
   -l, --label NAME=VALUE      annotate the container
   --cidfile FILE              write the id to a new file too
   -i, --interactive           keep standard input open
-  -t, --tty                   ask for a terminal in config.json, for runtimes that give one
+  -t, --tty                   give the program a terminal
   --rm                        remove the container when it has ended
+  --init                      a first process that reaps; the program is its child
+  --restart POLICY            start it again when it has ended: no (default), on-failure[:N], always
+  --stop-signal SIGNAL        ask it to end with this one, in place of the image's or TERM
+  --stop-timeout SECONDS      kill it so long after that; the default is 10
+  --pidfile FILE              write the process id to this file at each start
+  --log-driver k8s-file|none  keep what it writes (default), or nothing
+  --log-opt max-size=10m, --log-opt max-file=3
+                              how much of it is kept at most
 
   crate-store create --rm -v \"$PWD\":/src -w /src debian:12 make";
 
@@ -44,6 +53,7 @@ struct Given {
     env_files: Vec<PathBuf>,
     env: Vec<String>,
     cidfile: Option<PathBuf>,
+    unlogged: bool,
 }
 
 pub fn run(mut args: lexopt::Parser) -> Result<()> {
@@ -112,9 +122,102 @@ fn flag(given: &mut Given, name: &str, short: bool, args: &mut lexopt::Parser) -
         "platform" => request.platform = Some(args.value()?.string()?.parse()?),
         "label" => request.labels.push(label(&args.value()?.string()?)?),
         "cidfile" => given.cidfile = Some(args.value()?.into()),
+        "log-driver" => given.unlogged = log_driver(&args.value()?.string()?)?,
+        "init" => {
+            let text = if switch(name, short, args)? { "true" } else { "" };
+            put(request, annotation::INIT, text.into());
+        }
+        "restart" => tell(request, name, args, restart)?,
+        "stop-signal" => tell(request, name, args, stop_signal)?,
+        "stop-timeout" => tell(request, name, args, stop_timeout)?,
+        "pidfile" => tell(request, name, args, pidfile)?,
+        "log-opt" => tell(request, name, args, log_option)?,
         _ => return Err(unsupported(&format!("--{name}"))),
     }
     Ok(())
+}
+
+/// What a flag tells, as an annotation; or what its value should have been.
+type Told = std::result::Result<(&'static str, String), &'static str>;
+
+fn tell(request: &mut Request, name: &str, args: &mut lexopt::Parser, read: fn(&str) -> Told) -> Result<()> {
+    let text = args.value()?.string()?;
+    let wrong = |expected| Error::Usage(format!("--{name} {text}: it wants {expected}"));
+    let (key, value) = read(&text).map_err(wrong)?;
+    put(request, key, value);
+    Ok(())
+}
+
+/// The last flag counts; one that tells nothing takes back what was told.
+fn put(request: &mut Request, key: &'static str, value: String) {
+    request.told.retain(|(own, _)| *own != key);
+    if !value.is_empty() {
+        request.told.push((key, value));
+    }
+}
+
+fn restart(text: &str) -> Told {
+    let value = match text.strip_prefix("on-failure:") {
+        Some(count) if count.parse::<u32>().is_ok() => text,
+        // Without a daemon, that somebody stopped it is remembered nowhere but in its supervisor.
+        None if matches!(text, "always" | "unless-stopped") => "always",
+        None if text == "on-failure" => text,
+        None if text == "no" => "",
+        _ => return Err("no, always, unless-stopped, on-failure or on-failure:N"),
+    };
+    Ok((annotation::RESTART, value.to_owned()))
+}
+
+fn stop_signal(text: &str) -> Told {
+    let number = signal::parse(text).ok_or("a signal by name or number, as signal(7) has them")?;
+    Ok((annotation::STOP_SIGNAL, signal::name(number)))
+}
+
+fn stop_timeout(text: &str) -> Told {
+    let seconds: u32 = text.parse().map_err(|_| "a number of seconds")?;
+    Ok((annotation::STOP_TIMEOUT, seconds.to_string()))
+}
+
+fn pidfile(text: &str) -> Told {
+    let path = std::path::absolute(text).ok().and_then(|path| path.into_os_string().into_string().ok());
+    Ok((annotation::PIDFILE, path.ok_or("the name of a file")?))
+}
+
+fn log_option(text: &str) -> Told {
+    match text.split_once('=') {
+        Some(("max-size", size)) => {
+            let bytes = bytes(size).filter(|bytes| *bytes > 0).ok_or("a size such as 10m; 0 is no size")?;
+            Ok((annotation::LOG_SIZE, bytes.to_string()))
+        }
+        Some(("max-file", files)) => {
+            let files = files.parse::<u32>().ok().filter(|files| *files > 0).ok_or("a number of files from 1 on")?;
+            Ok((annotation::LOG_FILES, files.to_string()))
+        }
+        _ => Err("max-size=SIZE or max-file=N"),
+    }
+}
+
+/// A size in bytes, or in docker's units, powers of 1024: `512k`, `10m`, `1g`, each perhaps with a `b` after it.
+fn bytes(text: &str) -> Option<u64> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|letter: char| letter.is_ascii_lowercase());
+    let unit = match &lower[digits.len()..] {
+        "" | "b" => 1,
+        "k" | "kb" => 1 << 10,
+        "m" | "mb" => 1 << 20,
+        "g" | "gb" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// Is no log to be kept? Both formats of docker's and podman's are ours: there is one.
+fn log_driver(name: &str) -> Result<bool> {
+    match name {
+        "none" => Ok(true),
+        "k8s-file" | "json-file" => Ok(false),
+        other => Err(Error::Usage(format!("--log-driver {other} is not supported: k8s-file, json-file and none are"))),
+    }
 }
 
 fn switch(name: &str, short: bool, args: &mut lexopt::Parser) -> Result<bool> {
@@ -156,6 +259,13 @@ fn label(text: &str) -> Result<(String, String)> {
 }
 
 fn make(mut given: Given) -> Result<()> {
+    let request = &mut given.request;
+    if request.remove && request.told.iter().any(|(key, _)| *key == annotation::RESTART) {
+        return Err(Error::Usage("--restart and --rm: a container that is started again is not removed".into()));
+    }
+    if given.unlogged {
+        put(request, annotation::LOG_SIZE, "0".into());
+    }
     let caller = |name: &str| std::env::var(name).ok();
     for path in &given.env_files {
         let text = fs::read_to_string(path).doing(|| format!("reading {}", path.display()))?;
@@ -181,4 +291,31 @@ fn make(mut given: Given) -> Result<()> {
 
 fn made(path: &Path) -> String {
     format!("making the cidfile {}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_becomes_annotations() {
+        let value = |read: fn(&str) -> Told, text: &str| read(text).map(|(_, value)| value);
+        for text in ["always", "on-failure", "on-failure:3"] {
+            assert_eq!(value(restart, text).unwrap(), text);
+        }
+        assert_eq!(value(restart, "unless-stopped").unwrap(), "always");
+        assert_eq!(value(restart, "no").unwrap(), "");
+        for text in ["", "never", "always:3", "on-failure:", "on-failure:-1", "on-failure:x"] {
+            assert!(restart(text).is_err(), "{text}");
+        }
+        assert_eq!(value(stop_signal, "rtmin+3").unwrap(), "SIGRTMIN+3");
+        assert!(stop_signal("NONE").is_err() && stop_timeout("-1").is_err() && pidfile("").is_err());
+        assert_eq!(value(pidfile, "/a/./b").unwrap(), "/a/b");
+        assert_eq!(value(log_option, "max-size=10m").unwrap(), "10485760");
+        assert_eq!(log_option("max-file=3").unwrap(), (annotation::LOG_FILES, "3".into()));
+        for text in ["max-size=0", "max-size=-1", "max-size=1t", "max-size=99999999999g", "max-file=0", "tag=x", "x"] {
+            assert!(log_option(text).is_err(), "{text}");
+        }
+        assert_eq!((bytes("512"), bytes("1KB"), bytes("m"), bytes("1.5m")), (Some(512), Some(1024), None, None));
+    }
 }

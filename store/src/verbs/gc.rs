@@ -18,12 +18,16 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
         Some(all) if all.is_empty() => {}
         Some(_) => return Err(Error::Usage(format!("gc takes no arguments\n{HELP}"))),
     }
-    let freed = Store::open()?.collect()?;
+    report(Store::open()?.collect()?)
+}
+
+/// Says what was removed, and what could not be.
+pub fn report(freed: Freed) -> Result<()> {
     warn(&freed);
     tell(&format!(
         "removed {} blobs ({}), {} layers, {} remains",
         freed.blobs,
-        super::images::size(freed.bytes),
+        super::format::size(freed.bytes),
         freed.layers,
         freed.remains
     ));

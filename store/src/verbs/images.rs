@@ -1,15 +1,16 @@
 //! `crate-store images`.
 
-use super::{print, print_json};
+use super::format::{self, Format, list, object, size, whole_seconds};
+use super::print;
 use lexopt::ValueExt;
 use lexopt::prelude::*;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use store::oci::Descriptor;
 use store::platform::Platform;
-use store::{Digest, Error, Reference, Result, Store};
+use store::{Digest, Reference, Result, Store};
 
 const HELP: &str = "\
-usage: crate-store images [-q] [--no-trunc] [--digests] [--format table|json] [REFERENCE]
+usage: crate-store images [-q] [--no-trunc] [--digests] [--format FORMAT] [REFERENCE]
 
 Lists images: REPOSITORY TAG IMAGE-ID CREATED SIZE, each one word, with <none> for what is
 not there. The id is the digest of the manifest; the size that of config and layers as they
@@ -18,18 +19,28 @@ came. With REFERENCE, lists that one; without a tag, all tags of the repository.
   -q, --quiet      ids only
   --no-trunc       whole digests
   --digests        a column DIGEST after TAG
-  --format json    one array of objects: Repository, Tag, ID, Digest, CreatedAt, Platform, Size
+  --format FORMAT  table; json: one array of objects: Repository, Tag, ID, Digest, CreatedAt,
+                   Platform, Size; or a line for each with fields in it: '{{.Repository}}:{{.Tag}}'
 
   crate-store images | awk 'NR > 1 && $5 ~ /GB$/ { print $1 \":\" $2 }'";
 
+/// The columns, and the fields that they show.
+const TABLE: [(&str, &str); 6] = [
+    ("REPOSITORY", "Repository"),
+    ("TAG", "Tag"),
+    ("DIGEST", "Digest"),
+    ("IMAGE-ID", "ID"),
+    ("CREATED", "CreatedAt"),
+    ("SIZE", "Size"),
+];
+
 /// What to list, and how.
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Wanted {
     quiet: bool,
     whole: bool,
     digests: bool,
-    json: bool,
+    format: Format,
     filter: Option<String>,
 }
 
@@ -50,7 +61,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
             Short('q') | Long("quiet") => wanted.quiet = true,
             Long("no-trunc") => wanted.whole = true,
             Long("digests") => wanted.digests = true,
-            Long("format") => wanted.json = is_json(&args.value()?.string()?)?,
+            Long("format") => wanted.format = format::parse(&args.value()?.string()?)?,
             Long("help") | Short('h') => return print(HELP),
             Value(text) if wanted.filter.is_none() => wanted.filter = Some(text.string()?),
             other => return Err(other.unexpected().into()),
@@ -70,19 +81,9 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
         }
         return if ids.is_empty() { Ok(()) } else { print(&ids.join("\n")) };
     }
-    if wanted.json {
-        return print_json(&rows.iter().map(object).collect());
-    }
-    print(&table(&rows, &wanted))
-}
-
-/// Is the format `json`, not `table`?
-fn is_json(format: &str) -> Result<bool> {
-    match format {
-        "json" => Ok(true),
-        "table" => Ok(false),
-        other => Err(Error::Usage(format!("--format {other}: json and table are what is supported yet"))),
-    }
+    let objects = rows.into_iter().map(|row| row.object(&wanted)).collect();
+    let table: Vec<_> = TABLE.into_iter().filter(|(title, _)| wanted.digests || *title != "DIGEST").collect();
+    list(&wanted.format, objects, &table)
 }
 
 /// Does the entry have this reference, or one of this repository where the text names no tag?
@@ -122,74 +123,25 @@ fn shown(digest: &Digest, whole: bool) -> String {
     if whole { digest.to_string() } else { digest.short().to_owned() }
 }
 
-fn object(row: &Row) -> Json {
-    json!({
-        "Repository": row.repository,
-        "Tag": row.tag,
-        "ID": row.id,
-        "Digest": row.id,
-        "CreatedAt": row.created,
-        "Platform": row.platform.as_ref().map(Platform::to_string),
-        "Size": row.size,
-    })
-}
-
-fn table(rows: &[Row], wanted: &Wanted) -> String {
-    let mut lines =
-        vec![vec!["REPOSITORY".to_owned(), "TAG".into(), "IMAGE-ID".into(), "CREATED".into(), "SIZE".into()]];
-    for row in rows {
-        // Whole seconds in UTC: one word, and it sorts.
-        let created = row.created.as_deref().unwrap_or("<none>");
-        let created = created.split_once('.').map_or(created.to_owned(), |(second, _)| format!("{second}Z"));
-        let size = row.size.map_or("<none>".into(), size);
-        lines.push(vec![row.repository.clone(), row.tag.clone(), shown(&row.id, wanted.whole), created, size]);
+impl Row {
+    /// Its fields: in JSON as they are, else as people read them.
+    fn object(self, wanted: &Wanted) -> Json {
+        let exact = wanted.format == Format::Json;
+        object(vec![
+            ("Repository", self.repository.into()),
+            ("Tag", self.tag.into()),
+            ("ID", shown(&self.id, wanted.whole || exact).into()),
+            ("Digest", self.id.as_str().into()),
+            ("CreatedAt", self.created.map(|time| if exact { time } else { whole_seconds(&time) }).into()),
+            ("Platform", self.platform.map(|platform| platform.to_string()).into()),
+            ("Size", if exact { self.size.into() } else { self.size.map(size).into() }),
+        ])
     }
-    if wanted.digests {
-        let digests = std::iter::once("DIGEST".to_owned()).chain(rows.iter().map(|row| row.id.to_string()));
-        for (line, digest) in lines.iter_mut().zip(digests) {
-            line.insert(2, digest);
-        }
-    }
-    columns(&lines)
-}
-
-/// Aligns columns; the last is not padded. What images bring of names and times may be any text: each cell becomes
-/// one word that does not steer the terminal.
-fn columns(lines: &[Vec<String>]) -> String {
-    let word = |cell: &String| cell.replace(|c: char| c.is_control() || c.is_whitespace(), "_");
-    let lines: Vec<Vec<String>> = lines.iter().map(|line| line.iter().map(word).collect()).collect();
-    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(String::len).max().unwrap_or(0);
-    let align = |line: &Vec<String>| {
-        let cells = line.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column)));
-        cells.collect::<Vec<String>>().join("  ").trim_end().to_owned()
-    };
-    lines.iter().map(align).collect::<Vec<String>>().join("\n")
-}
-
-/// A size in decimal units, as one word: `4.2MB`.
-pub fn size(bytes: u64) -> String {
-    let mut unit = 1;
-    for name in ["B", "kB", "MB", "GB", "TB"] {
-        if bytes / unit < 1000 || name == "TB" {
-            let (whole, tenth) = (bytes / unit, bytes % unit * 10 / unit);
-            return if unit == 1 || whole >= 100 { format!("{whole}{name}") } else { format!("{whole}.{tenth}{name}") };
-        }
-        unit *= 1000;
-    }
-    String::new()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn writes_sizes() {
-        for (bytes, text) in [(0, "0B"), (999, "999B"), (1000, "1.0kB"), (4_250_000, "4.2MB"), (123_456_789, "123MB")] {
-            assert_eq!(size(bytes), text);
-        }
-        assert_eq!(size(2_000_000_000_000_000), "2000TB");
-    }
 
     #[test]
     fn filters_by_reference_or_repository() {

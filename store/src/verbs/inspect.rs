@@ -1,41 +1,70 @@
 //! `crate-store inspect`.
 
-use super::{each, operands, print_json};
-use serde_json::{Value as Json, json};
+use super::format::{self, Format, list, object};
+use super::{each, print};
+use lexopt::ValueExt;
+use lexopt::prelude::*;
+use serde_json::Value as Json;
+use std::fs;
+use std::time::SystemTime;
+use store::container::Config;
 use store::json::CONFIG_LIMIT;
 use store::platform::Platform;
-use store::spec::{Mount, Spec, annotation};
+use store::spec::annotation;
 use store::state::State;
-use store::{Container, Error, Reference, Result, Store};
+use store::{Container, Error, Reference, Result, Store, time};
 
 const HELP: &str = "\
-usage: crate-store inspect IMAGE|CONTAINER…
+usage: crate-store inspect [-f FORMAT] [--type container|image] IMAGE|CONTAINER…
 
 Shows images and containers as one array of JSON objects, with docker's names of fields.
 What is both a container's name and an image is taken as the container.
 
+  -f, --format FORMAT   json, as without it; or a line for each with fields in it:
+                        '{{.State.Pid}}', '{{json .Config.Env}}'
+  --type container|image
+                        nothing else
+
   crate-store inspect alpine | jq -r '.[0].Config.Env[]'";
 
-pub fn run(args: lexopt::Parser) -> Result<()> {
-    let Some(all) = operands(args, HELP)? else {
-        return Ok(());
-    };
+/// When something happened that never did, as docker writes it.
+pub const NEVER: &str = "0001-01-01T00:00:00Z";
+
+pub fn run(mut args: lexopt::Parser) -> Result<()> {
+    let (mut all, mut format, mut containers, mut images) = (Vec::new(), Format::Json, true, true);
+    while let Some(argument) = args.next()? {
+        match argument {
+            Value(text) => all.push(text.string()?),
+            Short('f') | Long("format") => format = format::parse(&args.value()?.string()?)?,
+            Long("type") => match args.value()?.to_str() {
+                Some("container") => images = false,
+                Some("image") => containers = false,
+                _ => return Err(Error::Usage("--type is container or image".into())),
+            },
+            Long("help") | Short('h') => return print(HELP),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if format == Format::Table {
+        return Err(Error::Usage("--format table: inspect makes no tables".into()));
+    }
     if all.is_empty() {
         return Err(Error::Usage(format!("inspect wants an image or a container\n{HELP}")));
     }
     let store = Store::open()?;
     let mut found = Vec::new();
     let outcome = each(&all, |text| {
-        found.push(match store.find_container(text) {
+        let container = if containers { store.find_container(text) } else { Err(Error::NotFound(String::new())) };
+        found.push(match container {
             Ok(container) => inspect_container(&store, &container)?,
-            Err(Error::NotFound(_)) => inspect_image(&store, text)?,
+            Err(Error::NotFound(_)) if images => inspect_image(&store, text)?,
             Err(error) => return Err(error),
         });
         Ok(())
     });
     // Of nothing but failures, nothing is shown.
     if outcome.is_ok() || !found.is_empty() {
-        print_json(&Json::Array(found))?;
+        list(&format, found, &[])?;
     }
     outcome
 }
@@ -55,71 +84,122 @@ fn inspect_image(store: &Store, text: &str) -> Result<Json> {
     let mut digests: Vec<String> = repositories.map(|name| format!("{name}@{}", image.descriptor.digest)).collect();
     digests.sort();
     digests.dedup();
-    Ok(json!({
-        "Id": image.descriptor.digest,
-        "RepoTags": names,
-        "RepoDigests": digests,
-        "Created": config["created"],
-        "Author": config["author"],
-        "Architecture": config["architecture"],
-        "Variant": config["variant"],
-        "Os": config["os"],
-        "Config": config["config"],
-        "RootFS": { "Type": "layers", "Layers": config["rootfs"]["diff_ids"] },
-        "Size": image.size(),
-    }))
+    let config = |field: &str| config[field].clone();
+    Ok(object(vec![
+        ("Id", image.descriptor.digest.as_str().into()),
+        ("RepoTags", names.into()),
+        ("RepoDigests", digests.into()),
+        ("Created", config("created")),
+        ("Author", config("author")),
+        ("Architecture", config("architecture")),
+        ("Variant", config("variant")),
+        ("Os", config("os")),
+        ("Config", config("config")),
+        ("RootFS", object(vec![("Type", "layers".into()), ("Layers", config("rootfs")["diff_ids"].clone())])),
+        ("Size", image.size().into()),
+    ]))
 }
 
 fn inspect_container(store: &Store, container: &Container) -> Result<Json> {
-    let spec = container.spec()?;
+    let config = container.config()?;
+    let text = |key: &str| Json::from(config.annotation(key));
+    let process = |field: &str| config.0["process"][field].clone();
+    let (path, args) = process("args")
+        .as_array()
+        .and_then(|args| args.split_first())
+        .map_or_else(|| (Json::from(""), Json::Array(Vec::new())), |(path, args)| (path.clone(), args.into()));
+    let names = store.names()?.into_iter().filter(|(_, id)| *id == container.id).map(|(name, _)| name);
+    let log = (config.annotation(annotation::LOG_SIZE) != "0").then(|| container.dir.join("log"));
+    let signal = Some(config.annotation(annotation::STOP_SIGNAL)).filter(|signal| !signal.is_empty());
+    let as_run = object(vec![
+        ("Hostname", config.0["hostname"].clone()),
+        ("User", text(annotation::USER)),
+        ("Tty", process("terminal")),
+        ("OpenStdin", is_set(&config, annotation::INTERACTIVE)),
+        ("Env", process("env")),
+        ("Cmd", process("args")),
+        ("Image", text(annotation::IMAGE)),
+        ("WorkingDir", process("cwd")),
+        ("StopSignal", signal.unwrap_or("SIGTERM").into()),
+        ("StopTimeout", config.annotation(annotation::STOP_TIMEOUT).parse().unwrap_or(10_u32).into()),
+        ("Labels", labels(&config)),
+    ]);
+    Ok(object(vec![
+        ("Id", container.id.as_str().into()),
+        ("Name", names.collect::<Vec<_>>().join(",").into()),
+        ("Created", text(annotation::CREATED)),
+        ("Path", path),
+        ("Args", args),
+        ("State", state(store, container)?),
+        ("Image", text(annotation::MANIFEST)),
+        ("LogPath", log.unwrap_or_default().to_string_lossy().into()),
+        ("Config", as_run),
+        ("HostConfig", host_config(&config)),
+        ("Mounts", config.0["mounts"].as_array().into_iter().flatten().map(mount).collect()),
+        ("Bundle", container.dir.to_string_lossy().into()),
+    ]))
+}
+
+fn state(store: &Store, container: &Container) -> Result<Json> {
     let state = container.state(store)?;
-    let text = |key: &str| spec.annotation(key).unwrap_or_default().to_owned();
-    let (path, args) = spec.process.args.split_first().map_or(("", &[][..]), |(path, args)| (path.as_str(), args));
-    let pid = container.process(store)?.map_or(0, |(process, _)| process.pid);
-    let network = if spec.has_namespace("network") { "private" } else { "host" };
-    Ok(json!({
-        "Id": container.id,
-        "Name": text(annotation::NAME),
-        "Created": text(annotation::CREATED),
-        "Path": path,
-        "Args": args,
-        "State": { "Status": state.word(), "Running": state == State::Running, "Pid": pid, "ExitCode": state.code() },
-        "Image": text(annotation::MANIFEST),
-        "Config": {
-            "Hostname": spec.hostname,
-            "User": text(annotation::USER),
-            "Tty": spec.process.terminal,
-            "OpenStdin": spec.flag(annotation::INTERACTIVE),
-            "Env": spec.process.env,
-            "Cmd": spec.process.args,
-            "Image": text(annotation::IMAGE),
-            "WorkingDir": spec.process.cwd,
-            "StopSignal": spec.annotation(annotation::STOP_SIGNAL),
-            "Labels": labels(&spec),
-        },
-        "HostConfig": {
-            "NetworkMode": network,
-            "AutoRemove": spec.flag(annotation::REMOVE),
-            "ReadonlyRootfs": spec.root.readonly,
-        },
-        "Mounts": spec.mounts.iter().map(mount).collect::<Json>(),
-        "Bundle": container.dir,
-    }))
+    let process = if state.is_alive() { container.process(store)? } else { None };
+    let never = || NEVER.to_owned();
+    let ended = fs::metadata(container.dir.join("exit")).and_then(|metadata| metadata.modified()).ok();
+    let ended = ended.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    Ok(object(vec![
+        ("Status", state.word().into()),
+        ("Running", state.is_alive().into()),
+        ("Paused", false.into()),
+        ("Restarting", (state == State::Restarting).into()),
+        ("Pid", process.map_or(0, |(process, _)| process.pid).into()),
+        ("ExitCode", container.exit_code().unwrap_or(state.code()).into()),
+        ("Error", if state == State::Lost { "lost" } else { "" }.into()),
+        ("StartedAt", container.started().unwrap_or_else(never).into()),
+        ("FinishedAt", ended.map_or_else(never, time::rfc3339).into()),
+    ]))
+}
+
+fn host_config(config: &Config) -> Json {
+    let policy = Some(config.annotation(annotation::RESTART)).filter(|policy| !policy.is_empty()).unwrap_or("no");
+    let (policy, count) = policy.split_once(':').unwrap_or((policy, "0"));
+    let (size, files) = (config.annotation(annotation::LOG_SIZE), config.annotation(annotation::LOG_FILES));
+    let limits = [("max-size", size), ("max-file", files)].into_iter().filter(|(_, value)| !value.is_empty());
+    let log = vec![
+        ("Type", if size == "0" { "none" } else { "k8s-file" }.into()),
+        ("Config", object(limits.map(|(name, value)| (name, value.into())).collect())),
+    ];
+    let namespaces = config.0["linux"]["namespaces"].as_array();
+    let private = namespaces.into_iter().flatten().any(|namespace| namespace["type"] == "network");
+    let restart = vec![("Name", policy.into()), ("MaximumRetryCount", count.parse().unwrap_or(0_u32).into())];
+    object(vec![
+        ("NetworkMode", if private { "private" } else { "host" }.into()),
+        ("AutoRemove", is_set(config, annotation::REMOVE)),
+        ("ReadonlyRootfs", config.0["root"]["readonly"].clone()),
+        ("Init", is_set(config, annotation::INIT)),
+        ("RestartPolicy", object(restart)),
+        ("LogConfig", object(log)),
+    ])
+}
+
+fn is_set(config: &Config, key: &str) -> Json {
+    (config.annotation(key) == "true").into()
 }
 
 /// The annotations that are labels of the image or the caller.
-fn labels(spec: &Spec) -> Json {
+pub fn labels(config: &Config) -> Json {
     let own =
         |key: &str| key.starts_with("run.crate.") || [annotation::CREATED, annotation::STOP_SIGNAL].contains(&key);
-    spec.annotations.iter().filter(|(key, _)| !own(key)).map(|(key, value)| (key.clone(), json!(value))).collect()
+    let all = config.0["annotations"].as_object().into_iter().flatten();
+    object(all.filter(|(key, _)| !own(key)).map(|(key, value)| (key.as_str(), value.clone())).collect())
 }
 
-fn mount(mount: &Mount) -> Json {
-    json!({
-        "Type": mount.kind,
-        "Source": mount.source,
-        "Destination": mount.destination,
-        "Mode": mount.options.join(","),
-        "RW": !mount.options.iter().any(|option| option == "ro"),
-    })
+fn mount(mount: &Json) -> Json {
+    let options: Vec<&str> = mount["options"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+    object(vec![
+        ("Type", mount["type"].clone()),
+        ("Source", mount["source"].clone()),
+        ("Destination", mount["destination"].clone()),
+        ("Mode", options.join(",").into()),
+        ("RW", (!options.contains(&"ro")).into()),
+    ])
 }

@@ -1,12 +1,17 @@
 //! The verbs of `crate-store`, one file each.
 
 mod create;
+mod filter;
+mod format;
 mod fsck;
 mod gc;
 mod images;
 mod inspect;
 mod load;
 mod path;
+mod prune;
+mod ps;
+mod rename;
 mod rm;
 mod rmi;
 mod tag;
@@ -23,7 +28,7 @@ use store::{Error, Result};
 /// A verb: its name, what it does in a line, and what runs it.
 type Verb = (&'static str, &'static str, fn(lexopt::Parser) -> Result<()>);
 
-const VERBS: [Verb; 13] = [
+const VERBS: [Verb; 16] = [
     ("create", "make a container of an image", create::run),
     ("fsck", "check every blob, image and container", fsck::run),
     ("gc", "remove what nothing leads to", gc::run),
@@ -31,6 +36,9 @@ const VERBS: [Verb; 13] = [
     ("inspect", "show images and containers as JSON", inspect::run),
     ("load", "bring images from layouts and archives", load::run),
     ("path", "print where the store, or something in it, is", path::run),
+    ("prune", "remove what is not in use", prune::run),
+    ("ps", "list containers", ps::run),
+    ("rename", "give a container another name", rename::run),
     ("rm", "remove containers", rm::run),
     ("rmi", "remove references and images", rmi::run),
     ("tag", "give an image another reference", tag::run),

@@ -17,6 +17,9 @@ container uses it, or it was given by its digest and has several references.
 
   crate-store rmi alpine:3.20 debian:12";
 
+/// Told where what was removed cannot be swept.
+pub const IN_USE: &str = "the store is in use: what the image took is left for crate-store gc";
+
 pub fn run(args: lexopt::Parser) -> Result<()> {
     let mut force = false;
     let flag = |argument: &lexopt::Arg<'_>| {
@@ -39,7 +42,7 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
         let Some(digest) = removed.digest else { return Ok(()) };
         match removed.freed {
             Some(freed) => super::gc::warn(&freed),
-            None => tell("the store is in use: what the image took is left for crate-store gc"),
+            None => tell(IN_USE),
         }
         print(digest.as_str())
     })

@@ -1,0 +1,23 @@
+//! `crate-store rename`.
+
+use super::operands;
+use store::{Error, Result, Store};
+
+const HELP: &str = "\
+usage: crate-store rename CONTAINER NAME
+
+Gives a container another name, also while it runs. Exit code 3: no such container; 4: the
+name is in use.
+
+  crate-store rename 4f5c0d web";
+
+pub fn run(args: lexopt::Parser) -> Result<()> {
+    let Some(all) = operands(args, HELP)? else {
+        return Ok(());
+    };
+    let [container, name] = &all[..] else {
+        return Err(Error::Usage(format!("rename wants CONTAINER and NAME\n{HELP}")));
+    };
+    let store = Store::look()?;
+    store.rename_container(&store.find_container(container)?, name)
+}
