@@ -31,10 +31,16 @@ pub struct Wanted {
     pub command: Vec<OsString>,
     /// When to ask the registry.
     pub policy: Policy,
+    /// Flags for `crate-sup run` and `crate-sup start`.
+    pub start: Vec<OsString>,
+    /// Do not stay with the container.
+    pub detach: bool,
+    /// Was anything said about how the caller's terminal and the container are to go together?
+    pub attached: bool,
 }
 
 /// Flags with a value that `crate-store create` takes.
-const VALUES: [(&str, &str); 13] = [
+const VALUES: [(&str, &str); 19] = [
     ("e", "env"),
     ("", "env-file"),
     ("w", "workdir"),
@@ -48,10 +54,16 @@ const VALUES: [(&str, &str); 13] = [
     ("", "network"),
     ("", "cidfile"),
     ("l", "label"),
+    ("", "restart"),
+    ("", "stop-signal"),
+    ("", "stop-timeout"),
+    ("", "pidfile"),
+    ("", "log-driver"),
+    ("", "log-opt"),
 ];
 
 /// Switches that `crate-store create` takes.
-const SWITCHES: [(&str, &str); 3] = [("i", "interactive"), ("", "rm"), ("", "read-only")];
+const SWITCHES: [(&str, &str); 5] = [("i", "interactive"), ("t", "tty"), ("", "rm"), ("", "read-only"), ("", "init")];
 
 /// Reads the arguments of `run` and `create`; `verb` is named in messages.
 pub fn read(mut args: lexopt::Parser, verb: &str) -> Outcome<Wanted> {
@@ -84,7 +96,12 @@ fn flag(wanted: &mut Wanted, args: &mut lexopt::Parser, short: bool, name: &str,
     } else if let Some(long) = find(&SWITCHES) {
         // In `-it`, `t` is no value of `-i`.
         let value = if short { None } else { args.optional_value() };
+        wanted.attached |= matches!(long, "interactive" | "tty");
         wanted.create.push(value.map_or_else(|| format!("--{long}").into(), |value| joined(long, &value)));
+    } else if verb == "run" && (name == "detach" || short && name == "d") {
+        let value = if short { None } else { args.optional_value() };
+        wanted.detach = switch("detach", value.as_deref())?;
+        wanted.attached = true;
     } else {
         let name = if short { format!("-{name}") } else { format!("--{name}") };
         other(wanted, args, &name, verb)?;
@@ -106,6 +123,11 @@ fn other(wanted: &mut Wanted, args: &mut lexopt::Parser, name: &str, verb: &str)
             wanted.create.push(flag.clone());
             wanted.fetch.push(flag);
         }
+        "--detach-keys" | "--ready-fd" | "--events-fd" if verb == "run" => {
+            wanted.start.extend([name.into(), args.value()?]);
+        }
+        // Signals are always passed on.
+        "--sig-proxy" if verb == "run" && switch("sig-proxy", args.optional_value().as_deref())? => {}
         "--pull" => wanted.policy = policy(&args.value()?)?,
         _ => return Err(unsupported(verb, name)),
     }
@@ -124,10 +146,14 @@ fn policy(text: &OsStr) -> Outcome<Policy> {
 
 /// `--tls-verify=false` is podman's word for `--insecure`.
 pub fn tls_verify(value: Option<&OsStr>) -> Outcome<Option<OsString>> {
+    Ok((!switch("tls-verify", value)?).then(|| "--insecure".into()))
+}
+
+fn switch(name: &str, value: Option<&OsStr>) -> Outcome<bool> {
     match value.map(OsStr::to_str) {
-        None | Some(Some("true")) => Ok(None),
-        Some(Some("false")) => Ok(Some("--insecure".into())),
-        _ => Err(Failure::usage("--tls-verify is true or false".into())),
+        None | Some(Some("true" | "1")) => Ok(true),
+        Some(Some("false" | "0")) => Ok(false),
+        _ => Err(Failure::usage(format!("--{name} is true or false"))),
     }
 }
 
@@ -163,17 +189,26 @@ mod tests {
 
     #[test]
     fn refuses_by_name_what_does_not_work_yet() {
-        for (text, name) in [
-            ("-it x", "-t"),
-            ("-d x", "-d"),
-            ("--detach x", "--detach"),
-            ("--cap-add A x", "--cap-add"),
-            ("-p 1 x", "-p"),
-        ] {
+        for (text, name) in [("--sig-proxy=false x", "--sig-proxy"), ("--cap-add A x", "--cap-add"), ("-p 1 x", "-p")] {
             assert_eq!(wanted(text).unwrap_err().message, format!("run: {name} is not supported yet"));
         }
-        for bad in ["--rm", "--pull=sometimes x", "-e"] {
+        for bad in ["--rm", "--pull=sometimes x", "-e", "--detach=x y"] {
             assert_eq!(wanted(bad).unwrap_err().code, 2, "{bad}");
         }
+        let create = read(lexopt::Parser::from_args(["-d", "x"]), "create");
+        assert_eq!(create.unwrap_err().message, "create: -d is not supported yet");
+    }
+
+    #[test]
+    fn tells_what_is_for_the_supervisor() {
+        let given = wanted("-dit --ready-fd 3 --detach-keys=ctrl-a --sig-proxy --restart=always x").unwrap();
+        assert_eq!(given.create, ["--interactive", "--tty", "--restart=always"]);
+        assert_eq!(given.start, ["--ready-fd", "3", "--detach-keys", "ctrl-a"]);
+        assert!(given.detach && given.attached);
+        assert!(!wanted("--rm x").unwrap().attached);
+        for text in ["-i x", "-t x", "-d x", "--tty=false x", "--detach=false x"] {
+            assert!(wanted(text).unwrap().attached, "{text}");
+        }
+        assert!(!wanted("--detach=false x").unwrap().detach);
     }
 }

@@ -20,7 +20,16 @@ macro_rules! flags {
   -l, --label NAME=VALUE      annotate the container
   --cidfile FILE              write the id to a new file too
   -i, --interactive           keep standard input open
+  -t, --tty                   give the program a terminal
   --rm                        remove the container when it has ended
+  --init                      a first process that reaps; the program is its child
+  --restart POLICY            start it again when it has ended: no (default), on-failure[:N], always
+  --stop-signal SIGNAL        ask it to end with this one, in place of the image's or TERM
+  --stop-timeout SECONDS      kill it so long after that; the default is 10
+  --pidfile FILE              write the process id to this file at each start
+  --log-driver k8s-file|none  keep what it writes (default), or nothing
+  --log-opt max-size=10m, --log-opt max-file=3
+                              how much of it is kept at most
   --pull POLICY               ask the registry if the image is missing (default), always,
                               newer (what is here will do where it fails), or never
   -q, --quiet                 no progress while pulling
@@ -39,9 +48,14 @@ Runs a program in a new container, pulling the image if it is not here. What fol
 belongs to the command. IMAGE is a reference, the digest of a manifest, or a source as in
 crate pull. The exit code is the program's; 128+n: signal n killed it; 125: crate failed
 before it ran; 126: it cannot be executed; 127: there is no such program.
+On a terminal, with none of -i, -t and -d, it is as with -it.
 ",
     flags!(),
-    "
+    "  -d, --detach                print the id, and leave it running
+  --detach-keys KEYS          leave the terminal by these; ctrl-p,ctrl-q where none are given
+  --ready-fd N                write a newline to this descriptor once the program runs
+  --events-fd N               write a line of JSON to it for each start and end
+
   crate run --rm -v \"$PWD\":/src -w /src debian:12 ls -l
   echo hi | crate run --rm -i busybox cat"
 );
@@ -61,15 +75,134 @@ id. Exit code 125: it failed.
 
 /// `crate start --help`.
 pub const START: &str = "\
-usage: crate start [-a] [-i] CONTAINER
+usage: crate start [-a] [-i] CONTAINER…
 
-Runs a container's program, in the foreground. CONTAINER is an id, the first digits of it,
-or a name. Exit codes are those of crate run.
+Starts containers, and prints each as it was given. CONTAINER is an id, the first digits of
+it, or a name. Exit code 3: no such container; 4: it runs already.
 
-  -a, --attach        pass on its output: always so, as yet
-  -i, --interactive   pass on standard input: so if it was created with -i
+  -a, --attach        stay with one: pass on its output; the exit code is the program's
+  -i, --interactive   pass on standard input, if it was created with -i
+  --detach-keys KEYS  leave its terminal by these; ctrl-p,ctrl-q where none are given
+  --ready-fd N, --events-fd N
+                      as in crate run
 
   crate create --name job debian:12 date && crate start -a job";
+
+/// `crate stop --help`.
+pub const STOP: &str = "\
+usage: crate stop [-t SECONDS] CONTAINER…
+
+Asks the programs of containers to end, by their stop signals, and kills those that have not
+ended in time; prints each as it was given. All have the same time. What does not run is
+stopped already.
+
+  -t, --time SECONDS   in place of the containers' own, which is 10 by default; -1: without end
+
+  crate stop -t 2 web db";
+
+/// `crate kill --help`.
+pub const KILL: &str = "\
+usage: crate kill [-s SIGNAL] CONTAINER…
+
+Sends the programs of containers a signal, and prints each container as it was given.
+
+  -s, --signal SIGNAL   by name or number, as signal(7) has them; KILL where none is given
+  --wait                until they have ended
+  --quiet               say nothing, not even that one does not run
+
+  crate kill -s HUP web";
+
+/// `crate restart --help`.
+pub const RESTART: &str = "\
+usage: crate restart [-t SECONDS] CONTAINER…
+
+Stops containers as crate stop does, starts them again, and prints each as it was given.
+
+  -t, --time SECONDS   in place of the containers' own, which is 10 by default; -1: without end
+
+  crate restart web";
+
+/// `crate wait --help`.
+pub const WAIT: &str = "\
+usage: crate wait CONTAINER…
+
+Waits until each has ended, and prints the exit codes, one a line. The code of a program
+whose supervisor was killed is lost: 255.
+
+  crate wait job";
+
+/// `crate rm --help`.
+pub const RM: &str = "\
+usage: crate rm [-f] CONTAINER…
+
+Removes containers that do not run, with all that they have written, and prints each as it was
+given. Exit code 3: no such container; 4: it runs.
+
+  -f, --force   end them first; one that is not there is no failure
+
+  crate rm -f web 4f5c0d";
+
+/// `crate logs --help`.
+pub const LOGS: &str = "\
+usage: crate logs [-f] [-t] [-n LINES] [--since TIME] [--until TIME] CONTAINER
+
+Prints what the program of a container has written, each stream to its own.
+
+  -f, --follow       go on until it has ended
+  -t, --timestamps   begin each line with its time
+  -n, --tail LINES   the last so many
+  --since TIME, --until TIME
+                     2024-02-29T12:34:56Z, 2024-02-29, seconds since 1970, or how long ago: 1h30m
+
+  crate logs -f --tail 100 web";
+
+/// `crate exec --help`.
+pub const EXEC: &str = "\
+usage: crate exec [FLAG…] CONTAINER COMMAND…
+
+Runs another program in a container that runs. What follows CONTAINER belongs to the command.
+Exit codes are those of crate run; 126 also where the container does not run.
+
+  -i, --interactive        pass on standard input
+  -t, --tty                give the program a terminal
+  -d, --detach             leave it running
+  -e, --env NAME[=VALUE]   set a variable; without a value, the caller's
+  -w, --workdir PATH       the directory to start in
+  -u, --user USER[:GROUP]  names or numbers of the container
+
+  crate exec -it web sh";
+
+/// `crate attach --help`.
+pub const ATTACH: &str = "\
+usage: crate attach [--no-stdin] [--sig-proxy=false] [--detach-keys KEYS] CONTAINER
+
+Goes to a container that runs: shows what its program writes from now on, and gives it what is
+typed. The exit code is the program's.
+
+  --no-stdin           give it nothing
+  --sig-proxy=false    keep signals to itself
+  --detach-keys KEYS   leave it by these; ctrl-p,ctrl-q where none are given
+
+  crate attach web";
+
+/// `crate top --help`.
+pub const TOP: &str = "\
+usage: crate top CONTAINER
+
+Lists the processes of a container.
+
+  crate top web";
+
+/// `crate export --help`.
+pub const EXPORT: &str = "\
+usage: crate export [-o FILE] CONTAINER
+
+Writes a container's root file system, as its program sees it but for mounts, to standard
+output as a tar archive.
+
+  -o, --output FILE   to this file, which is replaced when all has been written
+
+  crate export web | tar -t";
 
 /// `crate pull --help`.
 pub const PULL: &str = "\

@@ -1,14 +1,18 @@
 //! `crate`: the front. A table from verb to program; the programs' exit codes decide what comes next.
 
 mod cp;
+mod export;
 mod flags;
 mod help;
 mod program;
 mod pull;
+mod remove;
 mod run;
 
 use lexopt::prelude::*;
 use program::{Failure, Outcome};
+use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// What a verb leads to.
@@ -19,19 +23,33 @@ enum Leads {
     Store,
     /// The same verb of `crate-store`, among mapped ids: it may remove files of any of them.
     Mapped,
+    /// The same verb of `crate-sup`, and its help.
+    Sup(&'static str),
 }
 
-const VERBS: [(&str, &str, Leads); 13] = [
+const VERBS: [(&str, &str, Leads); 25] = [
     ("run", "run a program in a new container", Leads::Own(run::run, help::RUN)),
+    ("create", "make a container without starting it", Leads::Own(run::create, help::CREATE)),
+    ("start", "start containers", Leads::Sup(help::START)),
+    ("stop", "ask containers to end, and kill them after a while", Leads::Sup(help::STOP)),
+    ("kill", "send containers a signal", Leads::Sup(help::KILL)),
+    ("restart", "stop containers and start them again", Leads::Sup(help::RESTART)),
+    ("wait", "wait until containers have ended", Leads::Sup(help::WAIT)),
+    ("rm", "remove containers", Leads::Own(remove::run, help::RM)),
+    ("ps", "list containers", Leads::Store),
+    ("logs", "print what a container has written", Leads::Sup(help::LOGS)),
+    ("exec", "run a program in a container that runs", Leads::Sup(help::EXEC)),
+    ("attach", "go to a container's terminal or output", Leads::Sup(help::ATTACH)),
+    ("top", "list the processes of a container", Leads::Sup(help::TOP)),
+    ("rename", "give a container another name", Leads::Store),
+    ("cp", "copy files out of a container, or into it", Leads::Own(cp::run, cp::HELP)),
+    ("export", "write a container's root file system as tar", Leads::Own(export::run, help::EXPORT)),
+    ("prune", "remove what is not in use", Leads::Mapped),
     ("pull", "bring an image into the store", Leads::Own(pull::run, help::PULL)),
     ("images", "list images", Leads::Store),
-    ("create", "make a container without starting it", Leads::Own(run::create, help::CREATE)),
-    ("start", "start a container", Leads::Own(run::start, help::START)),
-    ("cp", "copy files out of a container, or into it", Leads::Own(cp::run, cp::HELP)),
-    ("rm", "remove containers", Leads::Mapped),
     ("rmi", "remove references and images", Leads::Mapped),
-    ("inspect", "show images and containers as JSON", Leads::Store),
     ("tag", "give an image another reference", Leads::Store),
+    ("inspect", "show images and containers as JSON", Leads::Store),
     ("path", "print where the store, or something in it, is", Leads::Store),
     ("gc", "remove what nothing leads to", Leads::Mapped),
     ("fsck", "check every blob, image and container", Leads::Store),
@@ -52,22 +70,49 @@ fn dispatch(mut args: lexopt::Parser) -> Outcome {
         Some(other) => return Err(other.unexpected().into()),
         None => return Err(Failure::usage(format!("a verb is missing\n{}", overview()))),
     };
-    if verb == "help" {
+    let mut rest: VecDeque<OsString> = args.raw_args()?.collect();
+    let mut words = vec![verb.to_string_lossy().into_owned()];
+    if matches!(&words[0][..], "container" | "image") && rest.front().is_some_and(|next| next != "--help") {
+        words.extend(rest.pop_front().map(|verb| verb.to_string_lossy().into_owned()));
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if matches!(words[..], ["help" | "container" | "image"]) {
         return program::print(&overview());
     }
-    let Some((name, _, leads)) = VERBS.iter().find(|(name, ..)| verb == *name) else {
-        return Err(Failure::usage(format!("no such verb: {}\nhint: see crate --help", verb.display())));
-    };
-    let rest: Vec<_> = args.raw_args()?.collect();
+    let unknown = || Failure::usage(format!("no such verb: {}\nhint: see crate --help", words.join(" ")));
+    let (verb, first) = plain(&words).ok_or_else(unknown)?;
+    let (name, _, leads) = VERBS.iter().find(|(name, ..)| *name == verb).ok_or_else(unknown)?;
     // Before an operand, `--help` is never an argument of somebody else's program.
-    let helped = rest.first().is_some_and(|first| first == "--help");
+    let helped = rest.front().is_some_and(|first| first == "--help");
     match leads {
-        Leads::Own(_, help) if helped => program::print(help),
+        Leads::Own(_, help) | Leads::Sup(help) if helped => program::print(help),
         Leads::Own(own, _) => own(lexopt::Parser::from_args(rest)),
-        Leads::Mapped if !helped => Err(program::exec(program::mapped(&["crate-store", name])?.args(rest))),
-        Leads::Store | Leads::Mapped => Err(program::exec(program::sibling("crate-store")?.arg(name).args(rest))),
+        Leads::Sup(_) => Err(program::exec(program::sibling("crate-sup")?.arg(name).args(rest))),
+        Leads::Mapped if !helped => Err(program::exec(program::mapped(&["crate-store", name])?.args(first).args(rest))),
+        Leads::Store | Leads::Mapped => {
+            Err(program::exec(program::sibling("crate-store")?.arg(name).args(first).args(rest)))
+        }
     }
 }
+
+/// The plain verb, and its first arguments, for the words that lead to it: docker has nouns before some.
+fn plain<'a>(words: &[&'a str]) -> Option<(&'a str, &'static [&'static str])> {
+    Some(match *words {
+        ["container", "ls" | "list"] => ("ps", &[]),
+        ["container", "prune"] => ("prune", &["containers"]),
+        ["container", "inspect"] => ("inspect", &["--type=container"]),
+        ["image", "ls" | "list"] => ("images", &[]),
+        ["image", "rm" | "remove"] => ("rmi", &[]),
+        ["image", "prune"] => ("prune", &["images"]),
+        ["image", "inspect"] => ("inspect", &["--type=image"]),
+        ["container", verb] if OF_IMAGES.contains(&verb) => return None,
+        [verb] | ["container", verb] | ["image", verb @ ("pull" | "tag")] => (verb, &[]),
+        _ => return None,
+    })
+}
+
+/// Verbs that have nothing to do with containers.
+const OF_IMAGES: [&str; 7] = ["pull", "images", "rmi", "tag", "path", "gc", "fsck"];
 
 fn overview() -> String {
     let mut text =
@@ -75,5 +120,33 @@ fn overview() -> String {
     for (name, summary, _) in VERBS {
         text.extend(["  ", name, &" ".repeat(9 - name.len()), summary, "\n"]);
     }
+    text += "\ndocker's nouns lead to the same: container ls, container prune, image ls, image prune, …\n";
     text + "\n  crate run --rm alpine echo hi\n\ncrate VERB --help tells more."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nouns_lead_to_plain_verbs() {
+        let none: &[&str] = &[];
+        for (words, verb, first) in [
+            (&["ps"][..], "ps", none),
+            (&["container", "ls"], "ps", none),
+            (&["container", "rm"], "rm", none),
+            (&["container", "prune"], "prune", &["containers"]),
+            (&["image", "ls"], "images", none),
+            (&["image", "rm"], "rmi", none),
+            (&["image", "prune"], "prune", &["images"]),
+            (&["image", "inspect"], "inspect", &["--type=image"]),
+        ] {
+            assert_eq!(plain(words), Some((verb, first)), "{words:?}");
+            assert!(VERBS.iter().any(|(name, ..)| *name == verb), "{verb}");
+        }
+        for words in [["container", "pull"], ["image", "run"], ["image", "stop"], ["network", "ls"]] {
+            assert_eq!(plain(&words), None, "{words:?}");
+        }
+        assert!(OF_IMAGES.iter().all(|verb| VERBS.iter().any(|(name, ..)| name == verb)));
+    }
 }

@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode, ExitStatus};
 pub const NOT_RUN: u8 = 125;
 
 /// The exit code for wrong usage.
-const USAGE: u8 = 2;
+pub const USAGE: u8 = 2;
 
 /// The exit code with which a program says that there is no such thing.
 pub const NOT_FOUND: u8 = 3;
@@ -91,7 +91,8 @@ pub fn mapped(words: &[&str]) -> Outcome<Command> {
     Ok(command)
 }
 
-fn path(name: &str) -> Outcome<PathBuf> {
+/// Where the program `name` is.
+pub fn path(name: &str) -> Outcome<PathBuf> {
     let own = std::env::current_exe().map_err(|error| Failure::system("finding the programs of crate", &error))?;
     Ok(own.with_file_name(name))
 }

@@ -3,16 +3,21 @@
 use crate::flags::{self, Policy, Wanted};
 use crate::program::{self, Failure, NOT_FOUND, Outcome};
 use crate::pull;
-use lexopt::prelude::*;
-use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::Output;
 
 /// `crate run`.
 pub fn run(args: lexopt::Parser) -> Outcome {
     let start = || {
-        let id = made(flags::read(args, "run")?)?;
-        Err(program::exec(program::sibling("crate-sup")?.arg("run").arg(id)))
+        let mut wanted = flags::read(args, "run")?;
+        // Who sits at a terminal, and says nothing about it, wants to be in the container.
+        if !wanted.attached && std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+            wanted.create.extend(["--interactive".into(), "--tty".into()]);
+        }
+        let flags = std::mem::take(&mut wanted.start);
+        let verb = if wanted.detach { "start" } else { "run" };
+        let id = made(wanted)?;
+        Err(program::exec(program::sibling("crate-sup")?.arg(verb).args(flags).arg(id)))
     };
     start().map_err(Failure::not_run)
 }
@@ -21,23 +26,6 @@ pub fn run(args: lexopt::Parser) -> Outcome {
 pub fn create(args: lexopt::Parser) -> Outcome {
     let id = flags::read(args, "create").and_then(made).map_err(Failure::not_run)?;
     program::print(&id)
-}
-
-/// `crate start`.
-pub fn start(mut args: lexopt::Parser) -> Outcome {
-    let mut container: Option<OsString> = None;
-    while let Some(argument) = args.next()? {
-        match argument {
-            Value(text) if container.is_none() => container = Some(text),
-            // It runs in the foreground, with the standard input it was made with.
-            Short('a' | 'i') | Long("attach" | "interactive") => {}
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    let Some(container) = container else {
-        return Err(Failure::usage("start wants a container\nhint: see crate start --help".into()));
-    };
-    Err(program::exec(program::sibling("crate-sup")?.arg("run").arg(container)).not_run())
 }
 
 /// Makes the container, after bringing the image where that is wanted or needed; hands back its id.
