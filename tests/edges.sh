@@ -99,7 +99,7 @@ test_a_private_copy_where_the_overlay_is_refused() {
 		export CRATE_ROOT="$PWD/merged/store" CRATE_RUN="$PWD/run"
 		crate pull --quiet --as localhost/edge:1 oci:image:edge
 		crate run --name kept localhost/edge:1 sh -c "echo written >/file; ls -ld /tmp /bin/sh" 2>first
-		crate start kept 2>second
+		crate start -a kept 2>second
 		cat merged/store/containers/kept/rootfs/file
 		crate run --rm localhost/edge:1 true 2>/dev/null
 		crate rm kept

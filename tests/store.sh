@@ -59,7 +59,7 @@ test_inspect_tells_the_process() {
 	mkfifo out.pipe
 	id=$(crate create "$BUSYBOX" sh -c 'echo up; probe wait')
 	expect 0 sh -c "crate inspect $id | jq '.[0].State.Pid'"
-	crate start "$id" >out.pipe &
+	crate start -a "$id" >out.pipe &
 	local supervisor=$!
 	exec 8<out.pipe
 	read -r -u 8 _
