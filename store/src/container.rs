@@ -140,13 +140,7 @@ impl Container {
 
     fn take_lock(&self, store: &Store, operation: FlockOperation) -> Result<File> {
         loop {
-            let path = self.run_dir(store)?.join("lock");
-            let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-            let file = match opened {
-                // Whoever ran it has ended, and removed the directory, just now.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                other => other.doing(|| format!("opening {}", path.display()))?,
-            };
+            let (path, file) = self.open_lock(store)?;
             match fcntl_lock(&file, operation) {
                 Err(Errno::ACCESS | Errno::AGAIN) => {
                     return Err(Error::Busy(format!("container {} is running, or in use", self.short())));
@@ -158,6 +152,23 @@ impl Container {
                 return Ok(file);
             }
         }
+    }
+
+    fn open_lock(&self, store: &Store) -> Result<(PathBuf, File)> {
+        for tries in 0.. {
+            let path = store.run_dir()?.join(&self.id).join("lock");
+            let opened = self.run_dir(store).and_then(|_| {
+                let file =
+                    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+                file.doing(|| format!("opening {}", path.display()))
+            });
+            match opened {
+                // Whoever ran it has ended, and removed the directory, just now.
+                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound && tries < 100 => {}
+                other => return other.map(|file| (path, file)),
+            }
+        }
+        Err(Error::Failed(format!("opening the lock of container {}", self.short())))
     }
 
     /// The process that holds the container's lock for itself, told by the kernel (fcntl(2), `F_GETLK`): nothing is

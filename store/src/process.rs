@@ -25,6 +25,8 @@ pub struct Process {
     pub boot: String,
     /// The process id of its supervisor.
     pub supervisor: u32,
+    /// Does the program itself run? Until then the process is at work on the namespaces, and still sees the host's files.
+    pub runs: bool,
 }
 
 impl Process {
@@ -32,7 +34,7 @@ impl Process {
     pub fn now(pid: u32) -> Option<Self> {
         let start = start_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
-        Some(Self { pid, start, boot, supervisor: std::process::id() })
+        Some(Self { pid, start, boot, supervisor: std::process::id(), runs: false })
     }
 
     /// A descriptor that names this process and no other (pidfd_open(2), since Linux 5.3); none where it has ended.

@@ -12,11 +12,16 @@ use std::time::Duration;
 /// only after it has let go of the supervisor's locks.
 const FALLS: Duration = Duration::from_millis(300);
 
+/// How many milliseconds a start may take to record its process.
+const MOMENT: usize = 50;
+
 /// What a container is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// It has never been started.
     Created,
+    /// It is being started.
+    Starting,
     /// Its program runs.
     Running,
     /// Its program has ended, and its supervisor will start it again.
@@ -34,6 +39,7 @@ impl State {
     pub fn word(self) -> &'static str {
         match self {
             Self::Created => "created",
+            Self::Starting => "starting",
             Self::Running => "running",
             Self::Restarting => "restarting",
             Self::Orphaned => "orphaned",
@@ -44,7 +50,7 @@ impl State {
 
     /// Is there a process, or will there be one by itself?
     pub fn is_alive(self) -> bool {
-        matches!(self, Self::Running | Self::Restarting | Self::Orphaned)
+        matches!(self, Self::Starting | Self::Running | Self::Restarting | Self::Orphaned)
     }
 
     /// The exit code as a number: 0 where nothing has ended, 255 where the code is lost.
@@ -65,27 +71,36 @@ fn outlives(process: &Process) -> bool {
 impl Container {
     /// What the container is doing now.
     pub fn state(&self, store: &Store) -> Result<State> {
-        loop {
+        for _ in 0..MOMENT {
             // In this order: a holder that comes after the record was read shows as a record of another.
             let record = self.recorded_process(store)?;
             let holder = self.lock_holder(store)?;
             if let (Some(holder), Some(process)) = (holder, &record)
                 && (holder == 0 || holder == process.supervisor)
             {
-                return Ok(if self.exit_code().is_some() { State::Restarting } else { State::Running });
+                return Ok(match self.exit_code() {
+                    Some(_) => State::Restarting,
+                    None if process.runs => State::Running,
+                    None => State::Starting,
+                });
             }
             if holder.is_none() && record.is_some_and(|process| outlives(&process)) {
                 return Ok(State::Orphaned);
             }
             let started = self.started().is_some();
-            let told = self.exit_code().map(State::Exited);
-            // A start between these lines leaves neither code nor record for a moment, and is no loss.
-            if told.is_none() && started && (self.lock_holder(store)?.is_some() || self.exit_code().is_some()) {
-                std::thread::sleep(Duration::from_millis(1));
-                continue;
+            if let Some(code) = self.exit_code() {
+                return Ok(State::Exited(code));
             }
-            return Ok(told.unwrap_or(if started { State::Lost } else { State::Created }));
+            if !started {
+                return Ok(State::Created);
+            }
+            // A start between these lines leaves neither code nor record for a moment, and is no loss.
+            if self.lock_holder(store)?.is_none() && self.exit_code().is_none() {
+                return Ok(State::Lost);
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
+        Ok(State::Starting)
     }
 
     /// Has its program outlived its supervisor? To be asked by who holds the lock.
@@ -107,5 +122,10 @@ impl Container {
     pub fn process(&self, store: &Store) -> Result<Option<(Process, OwnedFd)>> {
         let record = self.recorded_process(store)?;
         Ok(record.and_then(|process| process.open().map(|descriptor| (process, descriptor))))
+    }
+
+    /// The program of the container, if it runs: the record of its first process, and the descriptor that names it.
+    pub fn program(&self, store: &Store) -> Result<Option<(Process, OwnedFd)>> {
+        Ok(self.process(store)?.filter(|(process, _)| process.runs))
     }
 }

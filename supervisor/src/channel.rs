@@ -5,18 +5,23 @@
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, recv, send,
     socket_with, socketpair,
 };
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 use store::Result;
 use store::error::Doing;
 pub use store::log::Stream;
 
 /// The most bytes of input or output in one message.
 pub const CHUNK: usize = 32 << 10;
+
+/// How long a supervisor may take to accept one more client where many are waiting.
+const ACCEPTS: Duration = Duration::from_secs(1);
 
 /// The name of the socket in `RUN/ID/`.
 const NAME: &str = "attach";
@@ -86,7 +91,10 @@ pub fn listen_in(run_dir: &Path) -> Result<OwnedFd> {
 pub fn connect_in(run_dir: &Path) -> Result<Option<OwnedFd>> {
     let connected = || {
         let (dir, socket) = (directory(run_dir)?, stream_socket()?);
-        connect(&socket, &address(&dir)?).map(|()| socket)
+        // A supervisor that does not accept, because it is stopped or at work, holds nobody up.
+        set_socket_timeout(&socket, Timeout::Send, Some(ACCEPTS))?;
+        connect(&socket, &address(&dir)?)?;
+        set_socket_timeout(&socket, Timeout::Send, None).map(|()| socket)
     };
     match connected() {
         Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
@@ -125,7 +133,7 @@ impl Request {
     /// The message of a packet; none of a malformed one.
     pub fn read(packet: &[u8]) -> Option<Self> {
         let (kind, rest) = packet.split_first()?;
-        let signal = || rest.try_into().map(i32::from_le_bytes).ok().filter(|signal| (0..=64).contains(signal));
+        let signal = || rest.try_into().map(i32::from_le_bytes).ok().filter(|signal| (1..=64).contains(signal));
         match (kind, rest) {
             (b'A', []) => Some(Self::Attach),
             (b'I', bytes) => Some(Self::Input(bytes.to_vec())),
@@ -226,7 +234,19 @@ mod tests {
         ] {
             assert_eq!(Reply::read(&reply.packet()), Some(reply));
         }
-        for bad in [&b""[..], b"?", b"A1", b"S123", b"K", b"K\xff\xff\xff\xff", b"T\x41\0\0\0", b"x", b"f", b"r1"] {
+        for bad in [
+            &b""[..],
+            b"?",
+            b"A1",
+            b"S123",
+            b"K",
+            b"K\xff\xff\xff\xff",
+            b"K\0\0\0\0",
+            b"T\x41\0\0\0",
+            b"x",
+            b"f",
+            b"r1",
+        ] {
             assert_eq!((Request::read(bad), Reply::read(bad)), (None, None), "{bad:?}");
         }
     }

@@ -111,7 +111,7 @@ fn run(wanted: &Wanted, owner: Owner) -> Result<(u8, Option<String>)> {
     let store = Store::open()?;
     let container = store.find_container(&wanted.container)?;
     let spec = changed(container.spec()?, wanted)?;
-    let first = container.process(&store)?.map(|(_, descriptor)| descriptor);
+    let first = container.program(&store)?.map(|(_, descriptor)| descriptor);
     drop(store);
     let mut watch = Watch::new()?;
     let mut size = Size::default();

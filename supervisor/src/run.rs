@@ -83,7 +83,11 @@ pub fn start(parser: &mut Parser) -> Result<u8> {
     }
     let mut worst = 0;
     for name in std::mem::take(&mut flags.containers) {
-        let code = start_detached(&name, std::mem::take(&mut flags.events))?;
+        let started = start_detached(&name, std::mem::take(&mut flags.events));
+        let code = started.unwrap_or_else(|error| {
+            crate::tell(&error);
+            crate::exit_code(&error)
+        });
         if code == 0 {
             crate::say(&format!("{name}\n"))?;
         }

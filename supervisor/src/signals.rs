@@ -34,8 +34,17 @@ pub fn forwarded() -> Vec<i32> {
 /// The signals by which a program ends itself: kill(1) of its own id in a shell, abort(3).
 pub const DEADLY: [u32; 6] = [1, 2, 3, 6, 9, 15]; // SIGHUP SIGINT SIGQUIT SIGABRT SIGKILL SIGTERM
 
-/// Signals whose default is to do nothing (signal(7)).
-const HARMLESS: [i32; 4] = [libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT];
+/// Signals whose default is to end nothing: they do nothing, or stop a process or let it go on (signal(7)).
+const HARMLESS: [i32; 8] = [
+    libc::SIGCHLD,
+    libc::SIGURG,
+    libc::SIGWINCH,
+    libc::SIGCONT,
+    libc::SIGSTOP,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+];
 
 /// Sends `signal` to the container's process 1. The kernel keeps from a process 1 what it does not handle itself
 /// (pid_namespaces(7)); a user expects the default, so then the process is killed: always, while the program does not

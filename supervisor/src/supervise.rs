@@ -15,6 +15,7 @@ use std::time::Instant;
 use store::container::layers;
 use store::error::Doing;
 use store::log::{Limits, Log};
+use store::process::Process;
 use store::spec::{Spec, annotation};
 use store::{Container, Error, Result, Store, time, tree};
 
@@ -139,9 +140,10 @@ impl Supervisor<'_> {
             Err(outcome) => return Ok(outcome),
         };
         let kills = out_of_memory_kills();
-        let Self { container, spec, events, .. } = self;
+        let Self { store, container, spec, events, .. } = self;
         let background = watch.own.is_none();
         let outcome = watch.program(program, |program| {
+            record_running(store, container).unwrap_or_else(|error| crate::tell(&error));
             running(container, spec, events, program);
             if background {
                 let_go();
@@ -206,6 +208,14 @@ impl Supervisor<'_> {
             fs::rename(&beside, &rootfs).doing(|| format!("renaming {}", beside.display()))?;
             tree::remove(&self.container.dir.join("upper"))
         })
+    }
+}
+
+/// Records that the program itself runs now.
+fn record_running(store: &Store, container: &Container) -> Result<()> {
+    match container.recorded_process(store)? {
+        Some(process) => container.record_process(store, &Process { runs: true, ..process }),
+        None => Ok(()),
     }
 }
 

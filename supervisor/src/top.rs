@@ -17,7 +17,7 @@ pub fn top(name: &str) -> Result<u8> {
     let store = Store::open()?;
     let container = store.find_container(name)?;
     let running = || Error::Failed(format!("container {name} does not run"));
-    let (first, descriptor) = container.process(&store)?.ok_or_else(running)?;
+    let (first, descriptor) = container.program(&store)?.ok_or_else(running)?;
     let namespace = namespace(first.pid).ok_or_else(running)?;
     // The link was that of this very process only if it has not ended.
     if ends_within(&descriptor, std::time::Duration::ZERO) {

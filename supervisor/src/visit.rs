@@ -56,7 +56,7 @@ pub fn visit(parser: &mut lexopt::Parser) -> Result<u8> {
     let container = store.find_container(&request.container)?;
     let spec = container.spec()?;
     let program = open_program(&request.command[0])?;
-    if let Some((_, process)) = container.process(&store)? {
+    if let Some((_, process)) = container.program(&store)? {
         let mut plan = words(&["--joined"]);
         if request.bare {
             plan.extend(words(&["--bare"]));

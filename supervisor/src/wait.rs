@@ -65,7 +65,7 @@ impl<'a> Wait<'a> {
                 State::Created => {
                     return Err(Error::NotFound(format!("container {} has been removed meanwhile", self.name)));
                 }
-                State::Running | State::Restarting | State::Orphaned => {
+                State::Starting | State::Running | State::Restarting | State::Orphaned => {
                     if let Some(keeper) = Keeper::of(&self.container, store)? {
                         keeper.wait();
                     }
