@@ -1,11 +1,12 @@
 //! `crate-sup exec`: a further program in a container that runs.
 
 use crate::channel::{Reply, Size};
-use crate::client::{self, Ended, How};
+use crate::client::Ended;
+use crate::keys;
 use crate::launch;
 use crate::own::Own;
 use crate::program::Outcome;
-use crate::run::{DETACH_KEYS, finish, in_background, terminal_size, until_it_runs};
+use crate::run::{at_terminal, finish, in_background, terminal_size, until_it_runs};
 use crate::supervise::{Owner, let_go};
 use crate::watch::Watch;
 use lexopt::{Arg, Parser, ValueExt};
@@ -61,14 +62,14 @@ pub fn exec(parser: &mut Parser) -> Result<u8> {
         let (code, line) = run(&wanted, Owner::Streams(wanted.input))?;
         return finish(line.map_or(Ended::Code(code), |line| Ended::Failed(code, line)));
     }
-    let channel = in_background(&[], |client| run(&wanted, Owner::Client(client, terminal_size())))?;
-    let how = How { terminal: true, input: wanted.input, keys: wanted.keys.clone(), proxy: true };
-    finish(client::converse(channel, &how)?)
+    let size = terminal_size();
+    let begin = || in_background(&[], |client| run(&wanted, Owner::Client(client, size)));
+    at_terminal(begin, wanted.input, wanted.keys.clone())
 }
 
 /// Reads the arguments; none if the help was asked for.
 fn wanted(parser: &mut Parser) -> Result<Option<Wanted>> {
-    let mut wanted = Wanted { keys: client::parse_keys(DETACH_KEYS)?, ..Wanted::default() };
+    let mut wanted = Wanted { keys: keys::parse(keys::DEFAULT)?, ..Wanted::default() };
     let (mut changes, caller) = (Vec::new(), |name: &str| std::env::var(name).ok());
     loop {
         match parser.next()? {
@@ -85,7 +86,7 @@ fn wanted(parser: &mut Parser) -> Result<Option<Wanted>> {
             }
             Some(Arg::Short('w') | Arg::Long("workdir")) => wanted.workdir = Some(parser.value()?.string()?),
             Some(Arg::Short('u') | Arg::Long("user")) => wanted.user = Some(parser.value()?.string()?),
-            Some(Arg::Long("detach-keys")) => wanted.keys = client::parse_keys(&parser.value()?.string()?)?,
+            Some(Arg::Long("detach-keys")) => wanted.keys = keys::parse(&parser.value()?.string()?)?,
             Some(Arg::Long("help")) => return Ok(None),
             Some(Arg::Value(name)) => {
                 wanted.container = name.string()?;

@@ -1,9 +1,8 @@
 //! crate-sup: makes the namespaces of a container, watches it, and ends with its exit code.
 
-#[allow(unused)]
+mod attach;
 mod channel;
 mod child;
-#[allow(unused)]
 mod client;
 mod clients;
 mod ending;
@@ -11,10 +10,10 @@ mod events;
 mod exec;
 mod idmap;
 mod join;
+mod keys;
 mod launch;
 mod logs;
 mod memory;
-#[allow(unused)]
 mod outlet;
 mod own;
 mod plan;
@@ -26,7 +25,6 @@ mod stop;
 mod streams;
 mod supervise;
 mod sys;
-#[allow(unused)]
 mod terminal;
 mod top;
 mod unshare;
@@ -45,6 +43,7 @@ const HELP: &str = "\
 usage: crate-sup run [FLAG…] ID     run a container of the store, in the foreground
        crate-sup start [-a] [-i] [FLAG…] ID…
                                     run containers in the background, each with a supervisor of its own
+       crate-sup attach [FLAG…] ID  show what a running container writes, and give it what is typed
        crate-sup logs [-f] ID       print what a container has written
        crate-sup exec [FLAG…] ID CMD…
                                     run a further program in a container
@@ -63,6 +62,8 @@ ID is a container's id, its first digits, or its name.
 
   -a, --attach        in the foreground after all; -i, --interactive: with standard input
   --detach-keys KEYS  what leaves a terminal to itself (ctrl-p,ctrl-q)
+  --no-stdin, --sig-proxy=false
+                      of attach: give it no input, or no signals
   --ready-fd N        write a newline to descriptor N when the program runs
   --events-fd N       write a line of JSON to it for each start, exit and oom
 
@@ -100,6 +101,7 @@ fn dispatch(parser: &mut Parser) -> Result<u8> {
         "run" => run::run(parser),
         "start" => run::start(parser),
         "exec" => exec::exec(parser),
+        "attach" => attach::attach(parser),
         "logs" => plainly(logs::logs(parser)),
         "plan" => run::print_plan(&container_argument(parser)?),
         "stop" => plainly(stop::stop(parser)),

@@ -51,7 +51,7 @@ impl<'a> Outlet<'a> {
 
     /// Writes as much as can be at once; how many bytes. [`Errno::AGAIN`]: nothing can be, for now; [`Errno::PIPE`]:
     /// nobody reads it any more.
-    pub fn try_write(&mut self, bytes: &[u8]) -> Result<usize> {
+    pub fn try_write(&self, bytes: &[u8]) -> Result<usize> {
         let fd = self.fd();
         retry_on_intr(|| match self.way {
             Way::Write => write(fd, bytes),
@@ -89,7 +89,7 @@ mod tests {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
     use rustix::pipe::pipe;
 
-    fn fill(outlet: &mut Outlet) -> usize {
+    fn fill(outlet: &Outlet) -> usize {
         let mut count = 0;
         loop {
             match outlet.try_write(&[b'x'; 10_000]) {
@@ -109,9 +109,9 @@ mod tests {
     #[test]
     fn a_full_pipe_does_not_block_and_its_flags_stay() {
         let (reader, writer) = pipe().unwrap();
-        let mut outlet = Outlet::of(writer.as_fd());
+        let outlet = Outlet::of(writer.as_fd());
         assert_eq!(outlet.way, Way::Write);
-        assert!(fill(&mut outlet) >= 4096);
+        assert!(fill(&outlet) >= 4096);
         assert!(is_blocking(&writer) && is_blocking(&reader));
         drop(reader);
         assert_eq!(outlet.try_write(b"x"), Err(Errno::PIPE));
@@ -120,8 +120,8 @@ mod tests {
     #[test]
     fn a_pipe_that_cannot_be_opened_again_does_not_block_either() {
         let (reader, writer) = pipe().unwrap();
-        let mut outlet = Outlet { given: writer.as_fd(), own: None, way: Way::Ask };
-        assert!(fill(&mut outlet) >= 4096);
+        let outlet = Outlet { given: writer.as_fd(), own: None, way: Way::Ask };
+        assert!(fill(&outlet) >= 4096);
         assert_eq!(rustix::io::read(&reader, &mut [0; 8192]), Ok(8192));
         assert_eq!(outlet.try_write(&[0; 10_000]), Ok(4096));
         drop(reader);
@@ -131,9 +131,9 @@ mod tests {
     #[test]
     fn a_full_socket_does_not_block_and_its_flags_stay() {
         let (own, other) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::empty(), None).unwrap();
-        let mut outlet = Outlet::of(own.as_fd());
+        let outlet = Outlet::of(own.as_fd());
         assert_eq!(outlet.way, Way::Send);
-        assert!(fill(&mut outlet) > 0);
+        assert!(fill(&outlet) > 0);
         assert!(is_blocking(&own));
         drop(other);
         assert_eq!(outlet.try_write(b"x"), Err(Errno::PIPE));
@@ -144,7 +144,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("crate-outlet-{}", std::process::id()));
         let mut file = std::fs::File::create(&path).unwrap();
         std::io::Write::write_all(&mut file, b"first ").unwrap();
-        let mut outlet = Outlet::of(file.as_fd());
+        let outlet = Outlet::of(file.as_fd());
         assert_eq!((&outlet.way, outlet.try_write(b"second")), (&Way::Write, Ok(6)));
         assert_eq!(std::fs::read(&path).unwrap(), b"first second");
         std::fs::remove_file(&path).unwrap();
@@ -153,12 +153,12 @@ mod tests {
     #[test]
     fn a_stopped_terminal_does_not_block() {
         let (master, slave) = crate::terminal::tests::pty();
-        let mut outlet = Outlet::of(slave.as_fd());
+        let outlet = Outlet::of(slave.as_fd());
         assert_eq!(outlet.way, Way::Write);
-        assert!(fill(&mut outlet) > 0);
+        assert!(fill(&outlet) > 0);
         assert!(is_blocking(&slave));
         // The master side is not opened once more: that would be another terminal.
-        let mut outlet = Outlet::of(master.as_fd());
+        let outlet = Outlet::of(master.as_fd());
         assert_eq!((&outlet.way, outlet.try_write(b"x")), (&Way::Ask, Ok(1)));
     }
 }

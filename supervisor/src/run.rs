@@ -1,20 +1,18 @@
 //! `crate-sup run` and `crate-sup start`: a container in the foreground, or with a supervisor in the background.
 
-use crate::channel::{self, Reply, Size, receive_packet, send_packet};
-use crate::client::{self, Ended, How};
+use crate::channel::{self, Reply, Request, Size, receive_packet, send_packet};
+use crate::client::{Ended, How, converse};
 use crate::events::Events;
+use crate::keys;
 use crate::plan::Plan;
 use crate::supervise::{Owner, supervise};
-use crate::{sys, terminal};
+use crate::{signals, sys, terminal};
 use lexopt::{Arg, Parser, ValueExt};
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use store::error::Doing;
 use store::spec::{Spec, annotation};
 use store::{Error, Result, Store};
-
-/// The keys that detach a client from a terminal, where nothing else is said.
-pub const DETACH_KEYS: &str = "ctrl-p,ctrl-q";
 
 /// What the command line says besides containers.
 struct Flags {
@@ -29,7 +27,7 @@ fn flags(parser: &mut Parser) -> Result<Flags> {
     let mut flags = Flags {
         attach: false,
         input: None,
-        keys: client::parse_keys(DETACH_KEYS)?,
+        keys: keys::parse(keys::DEFAULT)?,
         events: Events::default(),
         containers: Vec::new(),
     };
@@ -37,7 +35,7 @@ fn flags(parser: &mut Parser) -> Result<Flags> {
         match argument {
             Arg::Short('a') | Arg::Long("attach") => flags.attach = true,
             Arg::Short('i') | Arg::Long("interactive") => flags.input = Some(true),
-            Arg::Long("detach-keys") => flags.keys = client::parse_keys(&parser.value()?.string()?)?,
+            Arg::Long("detach-keys") => flags.keys = keys::parse(&parser.value()?.string()?)?,
             Arg::Long("ready-fd") => flags.events.ready = Some(descriptor(parser, "--ready-fd")?),
             Arg::Long("events-fd") => flags.events.lines = Some(descriptor(parser, "--events-fd")?),
             Arg::Value(name) => flags.containers.push(name.string()?),
@@ -110,9 +108,24 @@ fn foreground(name: &str, flags: Flags) -> Result<u8> {
         let (code, line) = supervise(name, Owner::Streams(input), flags.events)?;
         return finish(line.map_or(Ended::Code(code), |line| Ended::Failed(code, line)));
     }
-    let channel = background(name, terminal_size(), flags.events)?;
-    let how = How { terminal: true, input, keys: flags.keys, proxy: true };
-    finish(client::converse(channel, &how)?)
+    at_terminal(|| background(name, terminal_size(), flags.events), input, flags.keys)
+}
+
+/// The client of a program with a terminal, which `begin` starts; its exit code.
+pub fn at_terminal(begin: impl FnOnce() -> Result<OwnedFd>, input: bool, keys: Vec<u8>) -> Result<u8> {
+    // Signals that come while it starts are passed on too.
+    let _held = sys::signal_descriptor(&signals::forwarded()).doing(|| "blocking signals".into())?;
+    let (channel, how) = (begin()?, How { terminal: true, input, keys, proxy: true });
+    loop {
+        match converse(&channel, &how)? {
+            // As if the program itself had written where nobody reads. It may go on, and even write again.
+            Ended::Unheard => {
+                let packet = Request::Kill(libc::SIGPIPE).packet();
+                let _ = send_packet(&channel, &packet); // That a supervisor has gone is told by its end.
+            }
+            ended => return finish(ended),
+        }
+    }
 }
 
 /// The exit code of what became of a client; what there is to say about it is told.
@@ -120,6 +133,7 @@ pub fn finish(ended: Ended) -> Result<u8> {
     match ended {
         Ended::Code(code) => Ok(code),
         Ended::Detached => Ok(0),
+        Ended::Unheard => Ok(141), // 128 + SIGPIPE
         Ended::Failed(code, line) => {
             crate::tell(&line);
             Ok(code)
@@ -130,7 +144,8 @@ pub fn finish(ended: Ended) -> Result<u8> {
 
 /// The size of the caller's terminal, where there is one.
 pub fn terminal_size() -> Size {
-    terminal::size(rustix::stdio::stdin()).unwrap_or(Size::USUAL)
+    let stdio = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    stdio.into_iter().find_map(terminal::size).unwrap_or(Size::USUAL)
 }
 
 fn spec_of(name: &str) -> Result<Spec> {
@@ -167,7 +182,7 @@ pub fn in_background(kept: &[RawFd], work: impl FnOnce(OwnedFd) -> Result<(u8, O
     let (own, other) = channel::pair()?;
     let Some(_) = sys::clone(0).doing(|| "starting the supervisor".into())? else {
         drop(own);
-        sys::close_all_but(&[kept, &[other.as_raw_fd()]].concat());
+        sys::close_all_but(&[kept, &[0, 1, 2, other.as_raw_fd()]].concat());
         let client = other.try_clone().doing(|| "keeping the channel".into());
         let done = leave().and(client).and_then(work);
         let code = done.map_or_else(

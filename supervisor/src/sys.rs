@@ -87,30 +87,17 @@ pub fn signal_descriptor(signals: &[i32]) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Stops this process as the terminal's suspend character does (signal(7), `SIGTSTP`), though the signal is blocked;
-/// comes back when it is continued. Where nobody could continue it the kernel does not stop it.
-pub fn stop_itself() {
-    // SAFETY: the set is plain data that sigemptyset fills.
-    unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, libc::SIGTSTP);
-        libc::raise(libc::SIGTSTP);
-        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, ptr::null_mut());
-        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut());
-    }
-}
-
-/// Closes every descriptor above 2 but `kept` (close_range(2), since Linux 5.9), none of which may be owned.
+/// Closes every descriptor but `kept` (close_range(2), since Linux 5.9), none of which may be owned. It allocates nothing.
 pub fn close_all_but(kept: &[RawFd]) {
-    let mut kept: Vec<u32> = kept.iter().map(|fd| fd.cast_unsigned()).chain([2]).collect();
-    kept.sort_unstable();
-    for (place, fd) in kept.iter().enumerate() {
-        let end = kept.get(place + 1).map_or(u32::MAX, |next| next - 1);
-        if *fd < end {
-            // SAFETY: numbers only; what is closed came from the caller, and nothing of this process refers to it.
-            unsafe { libc::syscall(libc::SYS_close_range, fd + 1, end, 0) };
+    let mut first = 0;
+    loop {
+        let next = kept.iter().map(|fd| fd.cast_unsigned()).filter(|fd| *fd >= first).min();
+        if next != Some(first) {
+            // SAFETY: numbers only; nothing of this process refers to what is closed.
+            unsafe { libc::syscall(libc::SYS_close_range, first, next.map_or(u32::MAX, |next| next - 1), 0) };
         }
+        let Some(next) = next else { return };
+        first = next + 1;
     }
 }
 
@@ -135,6 +122,36 @@ fn is_ignored(signal: i32) -> bool {
         let mut action: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
     }
+}
+
+/// Lets a signal that is blocked do to this process what it does by default (signal(7)): end it, or stop it until it is
+/// continued.
+pub fn take_default(signal: i32) {
+    // SAFETY: the set is plain data that sigemptyset fills, and lives through the calls.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::raise(signal);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, ptr::null_mut());
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut());
+    }
+}
+
+/// Blocks all signals that can be blocked.
+pub fn block_signals() {
+    // SAFETY: the set is plain data that sigfillset fills, and lives through the calls.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut());
+    }
+}
+
+/// Ends this process at once, with nothing done at exit (_exit(2)).
+pub fn leave(code: i32) -> ! {
+    // SAFETY: a number only.
+    unsafe { libc::_exit(code) }
 }
 
 /// Hands the signals by which a process 1 means to end itself to a supervisor: installs a filter on this process and

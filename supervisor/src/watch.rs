@@ -233,7 +233,7 @@ impl Watch {
             // The job of a shell is stopped and continued as a whole: the container with this process.
             libc::SIGTSTP if self.own.is_some() => {
                 program.freeze(true);
-                crate::sys::stop_itself();
+                crate::sys::take_default(signal);
                 program.freeze(false);
             }
             libc::SIGCONT if self.own.is_some() => program.freeze(false),
