@@ -1,14 +1,15 @@
 //! `crate-sup attach`: a client of a container that runs already.
 
 use crate::channel::{Request, connect_in, send_packet};
-use crate::client::{How, converse};
+use crate::client::{Ended, How, converse};
 use crate::keys;
 use crate::run::finish;
 use lexopt::{Arg, Parser, ValueExt};
 use store::error::Doing;
 use store::root::run_dir;
 use store::spec::annotation;
-use store::{Error, Result, Store};
+use store::state::State;
+use store::{Container, Error, Result, Store};
 
 /// What the arguments ask for.
 struct Wanted {
@@ -39,7 +40,22 @@ pub fn attach(parser: &mut Parser) -> Result<u8> {
         keys: wanted.keys,
         proxy: wanted.proxy,
     };
-    finish(converse(&channel, &how)?)
+    match converse(&channel, &how)? {
+        Ended::Lost => let_go(&container),
+        ended => finish(ended),
+    }
+}
+
+/// The exit code where the supervisor has closed the channel without a word: it does that to one who does not read.
+fn let_go(container: &Container) -> Result<u8> {
+    let state = container.state(&Store::open()?)?;
+    let code = match state {
+        State::Exited(code) => u8::try_from(code).unwrap_or(125),
+        State::Running | State::Restarting => 125,
+        _ => return finish(Ended::Lost),
+    };
+    crate::tell(&format!("what container {} wrote was not read in time: the rest is in its log", container.short()));
+    Ok(code)
 }
 
 fn read(parser: &mut Parser) -> Result<Wanted> {
