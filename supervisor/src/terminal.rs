@@ -3,7 +3,7 @@
 use crate::channel::Size;
 use crate::{child, sys};
 use rustix::io::{read, retry_on_intr};
-use rustix::process::{getpgrp, setpgid};
+use rustix::process::{Pid, getpgrp, setpgid};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -87,7 +87,11 @@ impl Guard {
     fn start(terminal: BorrowedFd, before: &Termios, raw: &Termios) -> Option<Self> {
         let (end, pipe) = child::pipe().ok()?;
         match sys::clone(0).ok()? {
-            Some(child) => Some(Self { child, _pipe: pipe }),
+            Some(child) => {
+                // From now on a kill of this process's group does not reach it.
+                let pid = Pid::from_raw(child.pid);
+                setpgid(pid, pid).ok().map(|()| Self { child, _pipe: pipe })
+            }
             None => guard(terminal, &end, before, raw),
         }
     }
@@ -105,7 +109,6 @@ impl Drop for Guard {
 /// a background process gets for changing a terminal (`SIGTTOU`) reaches it.
 fn guard(terminal: BorrowedFd, end: &OwnedFd, before: &Termios, raw: &Termios) -> ! {
     sys::block_signals();
-    let _ = setpgid(None, None); // A kill of the job's process group is not meant for it.
     sys::close_all_but(&[terminal.as_raw_fd(), end.as_raw_fd()]);
     let _ = retry_on_intr(|| read(end, &mut [0; 1]));
     // If it is not as it was left, a shell has seen to it already.
