@@ -110,6 +110,17 @@ impl Program {
         self.killed_by = signals::answer(&self.child, listener).or(self.killed_by);
     }
 
+    /// Gives it input. ^C at its terminal ends a process 1 as it ends others, which the kernel would not do.
+    pub fn give(&mut self, bytes: &[u8]) {
+        let signal = self.streams.typed_signal(bytes, self.child.pid).filter(|_| self.first);
+        self.streams.give(bytes);
+        if let Some(signal) = signal
+            && signals::would_end(&self.child, signal)
+        {
+            self.signal(signal);
+        }
+    }
+
     /// Sends it a signal that means the whole program.
     pub fn signal(&mut self, signal: i32) {
         if self.has_ended() {

@@ -50,7 +50,7 @@ const HARMLESS: [i32; 8] = [
 /// (pid_namespaces(7)); a user expects the default, so then the process is killed: always, while the program does not
 /// run yet. Returns whether it was.
 pub fn forward(child: &Child, signal: i32, runs: bool) -> bool {
-    let kill = !HARMLESS.contains(&signal) && (!runs || takes_default(child.pid, signal));
+    let kill = if runs { would_end(child, signal) } else { !HARMLESS.contains(&signal) };
     // An error means that the process has ended, which the loop is told by its pidfd.
     let _ = sys::send_signal(child.pidfd.as_fd(), if kill { libc::SIGKILL } else { signal });
     kill
@@ -126,6 +126,11 @@ pub fn members(first: i32) -> Vec<i32> {
 /// What names a process's pid namespace (namespaces(7)).
 fn pid_namespace(pid: i32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
+}
+
+/// Would the signal end the process by default, as the kernel does it with all but a process 1?
+pub fn would_end(child: &Child, signal: i32) -> bool {
+    !HARMLESS.contains(&signal) && takes_default(child.pid, signal)
 }
 
 /// Would the signal meet its default action: is it neither caught, ignored nor blocked (proc_pid_status(5))?

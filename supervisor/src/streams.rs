@@ -4,7 +4,7 @@ use crate::channel::{CHUNK, Size, Stream};
 use crate::child;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
-use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
+use rustix::termios::{LocalModes, SpecialCodeIndex, Winsize, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetwinsize};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use store::Result;
@@ -154,6 +154,16 @@ impl Streams {
         if self.input_ends {
             self.input = None;
         }
+    }
+
+    /// The signal that these bytes are at the terminal (termios(3), `ISIG`), if process `first` gets it.
+    pub fn typed_signal(&self, bytes: &[u8], first: i32) -> Option<i32> {
+        let master = self.outputs[0].as_ref().filter(|_| self.terminal)?;
+        let modes = tcgetattr(master).ok().filter(|modes| modes.local_modes.contains(LocalModes::ISIG))?;
+        let keys = [(SpecialCodeIndex::VINTR, libc::SIGINT), (SpecialCodeIndex::VQUIT, libc::SIGQUIT)];
+        let (_, signal) = keys.into_iter().find(|(key, _)| bytes.contains(&modes.special_codes[*key]))?;
+        // A job that a shell inside has in the foreground gets it in place of the shell.
+        tcgetpgrp(master).is_ok_and(|group| group.as_raw_nonzero().get() == first).then_some(signal)
     }
 
     /// Tells the terminal its size, and with it the program (tty_ioctl(4), `TIOCSWINSZ`).

@@ -279,7 +279,7 @@ impl Watch {
                     self.clients.answer(place, &Reply::Runs);
                 }
             }
-            Request::Input(bytes) => program.streams.give(&bytes),
+            Request::Input(bytes) => program.give(&bytes),
             Request::EndOfInput => program.streams.end_input(),
             Request::Size(size) => program.streams.resize(size),
             Request::Kill(signal) | Request::Stop(signal) => {
