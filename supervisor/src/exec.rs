@@ -1,13 +1,12 @@
 //! `crate-sup exec`: a further program in a container that runs.
 
-use crate::channel::{Reply, Size};
+use crate::channel::Size;
 use crate::client::Ended;
 use crate::keys;
 use crate::launch;
-use crate::own::Own;
 use crate::program::Outcome;
 use crate::run::{at_terminal, finish, in_background, terminal_size, until_it_runs};
-use crate::supervise::{Owner, let_go};
+use crate::supervise::{Owner, let_go, serve};
 use crate::watch::Watch;
 use lexopt::{Arg, Parser, ValueExt};
 use std::fs;
@@ -107,37 +106,19 @@ fn wanted(parser: &mut Parser) -> Result<Option<Wanted>> {
     Ok(Some(wanted))
 }
 
-/// Runs the program to its end; its exit code, and the line that says why it never ran.
+/// Runs the program to its end, as [`serve`] does.
 fn run(wanted: &Wanted, owner: Owner) -> Result<(u8, Option<String>)> {
-    let store = Store::open()?;
-    let container = store.find_container(&wanted.container)?;
-    let spec = changed(container.spec()?, wanted)?;
-    let first = container.program(&store)?.map(|(_, descriptor)| descriptor);
-    drop(store);
-    let mut watch = Watch::new()?;
-    let mut size = Size::default();
-    match owner {
-        Owner::Streams(input) => watch.own = Some(Own::new(input)),
-        Owner::Client(socket, its) => {
-            watch.clients.add_owner(socket);
-            size = its;
-        }
-    }
-    watch.size = size;
-    let outcome = if let Some(first) = first {
-        in_container(&mut watch, &first, &spec, wanted.input)
-    } else {
-        Outcome::Failed(launch::NOT_RUNNING, format!("container {} does not run", wanted.container))
-    };
-    let (code, line) = match outcome {
-        Outcome::Ended(code) => (code, None),
-        Outcome::Failed(code, line) => (code, Some(line)),
-    };
-    watch.clients.dismiss(&match &line {
-        None => Reply::Ended(code),
-        Some(line) => Reply::Failed(code, line.clone()),
-    });
-    Ok((code, line))
+    serve(owner, |watch| {
+        let store = Store::open()?;
+        let container = store.find_container(&wanted.container)?;
+        let spec = changed(container.spec()?, wanted)?;
+        let first = container.program(&store)?.map(|(_, descriptor)| descriptor);
+        drop(store);
+        let Some(first) = first else {
+            return Ok((launch::NOT_RUNNING, Some(format!("container {} does not run", wanted.container))));
+        };
+        Ok(in_container(watch, &first, &spec, wanted.input).told())
+    })
 }
 
 fn in_container(watch: &mut Watch, first: &OwnedFd, spec: &Spec, input: bool) -> Outcome {

@@ -19,6 +19,16 @@ pub enum Outcome {
     Failed(u8, String),
 }
 
+impl Outcome {
+    /// The exit code, and the line that says why it never ran.
+    pub fn told(self) -> (u8, Option<String>) {
+        match self {
+            Self::Ended(code) => (code, None),
+            Self::Failed(code, line) => (code, Some(line)),
+        }
+    }
+}
+
 impl From<Error> for Outcome {
     fn from(error: Error) -> Self {
         Self::Failed(125, error.to_string())

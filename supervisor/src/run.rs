@@ -183,19 +183,17 @@ pub fn in_background(kept: &[RawFd], work: impl FnOnce(OwnedFd) -> Result<(u8, O
     let Some(_) = sys::clone(0).doing(|| "starting the supervisor".into())? else {
         drop(own);
         sys::close_all_but(&[kept, &[0, 1, 2, other.as_raw_fd()]].concat());
-        let client = other.try_clone().doing(|| "keeping the channel".into());
-        let done = leave().and(client).and_then(work);
-        let code = done.map_or_else(
-            |error| {
-                let failed = Reply::Failed(crate::exit_code(&error), error.to_string());
-                let _ = send_packet(&other, &failed.packet()); // It has gone: then it need not be told.
-                125
-            },
-            |(code, _)| code,
-        );
+        let left = leave().inspect_err(|error| refuse(&other, error));
+        let code = left.and_then(|()| work(other)).map_or(125, |(code, _)| code);
         std::process::exit(code.into());
     };
     Ok(own)
+}
+
+/// Tells a client that its program will never run.
+pub fn refuse(client: &OwnedFd, error: &Error) {
+    let failed = Reply::Failed(crate::exit_code(error), error.to_string());
+    let _ = send_packet(client, &failed.packet()); // It has gone: then it need not be told.
 }
 
 /// Leaves the caller's session, and all of its streams but standard error, which tells of what comes before the program

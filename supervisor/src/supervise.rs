@@ -5,6 +5,7 @@ use crate::events::{Events, out_of_memory_kills};
 use crate::own::Own;
 use crate::policy::Policy;
 use crate::program::{Outcome, Program};
+use crate::run::refuse;
 use crate::watch::Watch;
 use crate::{child, launch};
 use std::fs;
@@ -40,17 +41,18 @@ struct Supervisor<'a> {
     kept: bool,
 }
 
-/// Runs the container to its end; its exit code, and the line that says why it never ran.
-pub fn supervise(name: &str, owner: Owner, events: Events) -> Result<(u8, Option<String>)> {
+/// Runs a program for its owner, and tells whoever is connected how it ended: its exit code, and the line that says why it
+/// never ran.
+pub fn serve(
+    owner: Owner,
+    work: impl FnOnce(&mut Watch) -> Result<(u8, Option<String>)>,
+) -> Result<(u8, Option<String>)> {
     // First of all, so that a signal finds somebody who clears up.
-    let mut watch = Watch::new()?;
-    let store = Store::open()?;
-    let container = store.find_container(name)?;
-    let lock = container.lock(&store)?;
-    let spec = container.spec()?;
-    let mut policy = Policy::read(spec.annotation(annotation::RESTART))?;
-    watch.door = Some(channel::listen_in(&container.run_dir(&store)?)?);
-    watch.log = log(&container, &spec)?;
+    let mut watch = Watch::new().inspect_err(|error| {
+        if let Owner::Client(client, _) = &owner {
+            refuse(client, error);
+        }
+    })?;
     match owner {
         Owner::Streams(input) => watch.own = Some(Own::new(input)),
         Owner::Client(socket, size) => {
@@ -58,22 +60,34 @@ pub fn supervise(name: &str, owner: Owner, events: Events) -> Result<(u8, Option
             watch.size = size;
         }
     }
-    let mut own = Supervisor { store: &store, container: &container, spec, events, kept: false };
-    let outcome = own.live(&mut watch, &mut policy);
-    // The code is what counts, whatever becomes of the record.
-    let (code, line) = match outcome {
-        Outcome::Ended(code) => (code, None),
-        Outcome::Failed(code, line) => (if code == OVERLAY_REFUSED { 125 } else { code }, Some(line)),
-    };
-    let finished = store.lock_shared().and_then(|()| own.finish(code));
-    finished.unwrap_or_else(|error| crate::tell(&error));
-    // Whoever is told of the end finds nothing in use any more.
-    drop((lock, watch.door.take(), store));
-    watch.clients.dismiss(&match &line {
-        None => Reply::Ended(code),
-        Some(line) => Reply::Failed(code, line.clone()),
+    let done = work(&mut watch);
+    watch.clients.dismiss(&match &done {
+        Ok((code, None)) => Reply::Ended(*code),
+        Ok((code, Some(line))) => Reply::Failed(*code, line.clone()),
+        Err(error) => Reply::Failed(crate::exit_code(error), error.to_string()),
     });
-    Ok((code, line))
+    done
+}
+
+/// Runs the container to its end, as [`serve`] does. When the end is told, nothing of the container is in use any more.
+pub fn supervise(name: &str, owner: Owner, events: Events) -> Result<(u8, Option<String>)> {
+    serve(owner, |watch| {
+        let store = Store::open()?;
+        let container = store.find_container(name)?;
+        let lock = container.lock(&store)?;
+        let spec = container.spec()?;
+        let mut policy = Policy::read(spec.annotation(annotation::RESTART))?;
+        watch.door = Some(channel::listen_in(&container.run_dir(&store)?)?);
+        watch.log = log(&container, &spec)?;
+        let mut own = Supervisor { store: &store, container: &container, spec, events, kept: false };
+        // The code is what counts, whatever becomes of the record.
+        let (code, line) = own.live(watch, &mut policy).told();
+        let code = if code == OVERLAY_REFUSED && line.is_some() { 125 } else { code };
+        let finished = store.lock_shared().and_then(|()| own.finish(code));
+        finished.unwrap_or_else(|error| crate::tell(&error));
+        drop((lock, watch.door.take()));
+        Ok((code, line))
+    })
 }
 
 /// The log that the container is to have.
