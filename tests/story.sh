@@ -46,7 +46,7 @@ cases=("$@")
 as() {
 	local kind=$1
 	shift
-	set -- env -i PATH="$PATH" LANG=C.UTF-8 TERM=dumb KIND="$kind" MUST_RUN="${MUST_RUN:-}" CRATE_STAGE="$CRATE_STAGE" \
+	set -- env -i PATH="$PATH" LANG=C.UTF-8 TERM=dumb KIND="$kind" MUST_RUN="${MUST_RUN:-}" STORM="${STORM:-}" CRATE_STAGE="$CRATE_STAGE" \
 		CRATE_REGISTRY="$CRATE_REGISTRY" "$@"
 	cd "$CRATE_STAGE"
 	if [ "$(id -u)" = 0 ] && [ "$kind" != root ]; then

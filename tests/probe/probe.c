@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -174,6 +175,33 @@ static int flood(int fd, long count)
 	return 0;
 }
 
+/* Goes on when its parent has been killed. */
+static int orphan(void)
+{
+	if (prctl(PR_SET_PDEATHSIG, 0))
+		return refused("prctl");
+	if (puts("orphan") < 0 || fflush(stdout))
+		return refused("stdout");
+	for (;;)
+		pause();
+}
+
+/* COUNT children that end at once, each leaving a child of its own to process 1. */
+static int zombies(long count)
+{
+	while (count-- > 0) {
+		pid_t child = fork();
+		if (child < 0)
+			return refused("fork");
+		if (child)
+			continue;
+		_exit(fork() < 0);
+	}
+	while (wait(NULL) > 0)
+		;
+	return 0;
+}
+
 /* Microseconds from spawn to end of a program; its output is dropped. */
 static int time_program(char **argv)
 {
@@ -240,10 +268,14 @@ int main(int argc, char **argv)
 	else if (!strcmp(verb, "wait"))
 		for (;;)
 			pause();
+	else if (!strcmp(verb, "orphan"))
+		status = orphan();
+	else if (!strcmp(verb, "zombies") && argc == 3)
+		status = zombies(atol(rest[0]));
 	else if (!strcmp(verb, "time") && argc > 2)
 		status = time_program(rest);
 	else
 		fprintf(stderr, "usage: probe true|exit|args|env|cwd|ids|caps|status|fds|mounts|tty|stat|umask|pids|hostname|write|"
-				"kill|flood|wait|time [ARGUMENT...]\n");
+				"kill|flood|wait|orphan|zombies|time [ARGUMENT...]\n");
 	return fflush(stdout) ? refused("stdout") : status;
 }
