@@ -421,7 +421,7 @@ test_a_stranger_with_its_number_is_not_joined() {
 	local boot record
 	boot=$(cat /proc/sys/kernel/random/boot_id)
 	for record in "\"start\":1,\"boot\":\"$boot\"" "\"start\":$(awk '{ print $22 }' "/proc/${started[0]}/stat"),\"boot\":\"another\""; do
-		printf '{"pid":%s,%s,"supervisor":1}' "${started[0]}" "$record" >"$CRATE_RUN/$id/pid"
+		printf '{"pid":%s,%s,"supervisor":1,"runs":true}' "${started[0]}" "$record" >"$CRATE_RUN/$id/pid"
 		expect 'ID=busybox' inside "$id" grep ID= /etc/os-release
 		expect_code 1 inside "$id" ls "$WORK/stranger"
 		expect_code 0 crate cp stranger "$id:/tmp"

@@ -44,10 +44,10 @@ OPERATIONS = {
 
 def words(kind, rng, count, image):
     """The command line of an operation."""
-    name = rng.choice("ab") + str(rng.randrange(count))
+    name = rng.choice("xy") + str(rng.randrange(count))
     program = rng.choice(PROGRAMS)
     signal = rng.choice(["KILL", "KILL", "TERM", "USR1", "WINCH", "0"])
-    other = rng.choice("ab") + name[1:]
+    other = rng.choice("xy") + name[1:]
     return {
         "start": ["crate-sup", "start", name],
         "stop": ["crate-sup", "stop", "-t", "1", name],
@@ -164,7 +164,7 @@ def census(storm, before, mounts, containers):
     most = most_descriptors()
     if most > 100:
         storm.complain(f"a supervisor has {most} descriptors open")
-    names = [letter + str(number) for letter in "ab" for number in range(containers)]
+    names = [letter + str(number) for letter in "xy" for number in range(containers)]
     for name in names:
         storm.run("rm -f", ["crate", "rm", "-f", name])
     left = {pid: line for pid, line in traces().items() if pid not in before}
