@@ -97,6 +97,7 @@ pub fn take_over(child: &OwnedFd) -> Option<OwnedFd> {
 pub fn explain(error: std::io::Error, maps: &IdMaps) -> Error {
     let hint = match error.raw_os_error() {
         Some(libc::ENOSPC) => "\nhint: sysctl user.max_user_namespaces, or a limit of another namespace, is reached",
+        Some(libc::EAGAIN) => "\nhint: ulimit -u, or a limit of processes of a cgroup, is reached",
         Some(libc::EPERM) if maps.has_namespace() => {
             "\nhint: this system denies user namespaces: see sysctl kernel.unprivileged_userns_clone, \
              kernel.apparmor_restrict_unprivileged_userns and user.max_user_namespaces"
