@@ -29,7 +29,7 @@ pub fn attach(parser: &mut Parser) -> Result<u8> {
     // A container that does not run has no directory, and gets none.
     let Some(channel) = connect_in(&run_dir(store.root())?.join(&container.id))? else {
         let state = container.state(&store)?.word();
-        crate::tell(&format!("attaching to {}: the container does not run: it is {state}", wanted.container));
+        crate::tell(&format!("attaching to {}: its state is {state}, not running", wanted.container));
         return Ok(1);
     };
     drop(store); // While it is held, nothing is collected.

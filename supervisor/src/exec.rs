@@ -1,6 +1,6 @@
 //! `crate-sup exec`: a further program in a container that runs.
 
-use crate::channel::{Reply, Size};
+use crate::channel::Size;
 use crate::client::Ended;
 use crate::keys;
 use crate::launch;
@@ -50,7 +50,7 @@ struct Wanted {
 
 /// `crate-sup exec`; the program's exit code.
 pub fn exec(parser: &mut Parser) -> Result<u8> {
-    let Some(wanted) = wanted(parser)? else {
+    let Some(wanted) = wanted(parser).map_err(|error| never_ran(&error))? else {
         return crate::say(HELP);
     };
     if wanted.detach {
@@ -92,7 +92,7 @@ fn wanted(parser: &mut Parser) -> Result<Option<Wanted>> {
                 break;
             }
             Some(other) => return Err(other.unexpected().into()),
-            None => return Err(Error::Usage("a container's id or name is wanted".into())),
+            None => return Err(Error::Usage("exec wants a container and a command".into())),
         }
     }
     wanted.env.append(&mut changes);
@@ -101,7 +101,7 @@ fn wanted(parser: &mut Parser) -> Result<Option<Wanted>> {
         wanted.command.remove(0);
     }
     if wanted.command.is_empty() {
-        return Err(Error::Usage("a command is wanted after the container".into()));
+        return Err(Error::Usage("exec wants a command after the container".into()));
     }
     Ok(Some(wanted))
 }
@@ -109,16 +109,26 @@ fn wanted(parser: &mut Parser) -> Result<Option<Wanted>> {
 /// Runs the program to its end, as [`serve`] does.
 fn run(wanted: &Wanted, owner: Owner) -> Result<(u8, Option<String>)> {
     serve(owner, |watch| {
-        let store = Store::open()?;
-        let container = store.find_container(&wanted.container)?;
-        let spec = changed(container.spec()?, wanted)?;
-        let first = container.program(&store)?.map(|(_, descriptor)| descriptor);
-        drop(store);
+        let (first, spec) = prepared(wanted).map_err(|error| never_ran(&error))?;
         let Some(first) = first else {
             return Ok((launch::NOT_RUNNING, Some(format!("container {} does not run", wanted.container))));
         };
         Ok(in_container(watch, &first, &spec, wanted.input).told())
     })
+}
+
+/// The container's first process, where it runs, and what is to run in it.
+fn prepared(wanted: &Wanted) -> Result<(Option<OwnedFd>, Spec)> {
+    let store = Store::open()?;
+    let container = store.find_container(&wanted.container)?;
+    let spec = changed(container.spec()?, wanted)?;
+    let first = container.program(&store)?.map(|(_, descriptor)| descriptor);
+    Ok((first, spec))
+}
+
+/// Nothing ran: whatever the reason, the exit code is 125, as any other may be a program's.
+fn never_ran(error: &Error) -> Error {
+    Error::Failed(error.to_string())
 }
 
 fn in_container(watch: &mut Watch, first: &OwnedFd, spec: &Spec, input: bool) -> Outcome {
@@ -127,8 +137,7 @@ fn in_container(watch: &mut Watch, first: &OwnedFd, spec: &Spec, input: bool) ->
         Ok(program) => program,
         Err(outcome) => return outcome,
     };
-    let watched = watch.program(program, |clients, _| {
-        clients.tell(&Reply::Runs);
+    let watched = watch.program(program, |_| {
         if background {
             let_go();
         }

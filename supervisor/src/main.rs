@@ -41,18 +41,18 @@ use store::{Error, Result};
 
 const HELP: &str = "\
 usage: crate-sup run [FLAG…] ID     run a container of the store, in the foreground
-       crate-sup start [-a] [-i] [FLAG…] ID…
+       crate-sup start [-a] [-i] [FLAG…] ID…|--all
                                     run containers in the background, each with a supervisor of its own
        crate-sup attach [FLAG…] ID  show what a running container writes, and give it what is typed
        crate-sup logs [-f] ID       print what a container has written
        crate-sup exec [FLAG…] ID CMD…
                                     run a further program in a container
        crate-sup plan ID            print what `run` would do, and do nothing
-       crate-sup stop [-t SECONDS] ID…
+       crate-sup stop [-t SECONDS] ID…|--all
                                     ask containers to end; kill what has not ended in time
-       crate-sup kill [-s SIGNAL] [--wait] [--quiet] ID…
+       crate-sup kill [-s SIGNAL] [--wait] [--quiet] ID…|--all
                                     send containers a signal
-       crate-sup restart [-t SECONDS] ID…
+       crate-sup restart [-t SECONDS] ID…|--all
                                     stop containers, and start them detached
        crate-sup wait ID…           print the exit codes of containers when they have ended
        crate-sup top ID             list the processes of a container

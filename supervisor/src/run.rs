@@ -5,6 +5,7 @@ use crate::client::{Ended, How, converse};
 use crate::events::Events;
 use crate::keys;
 use crate::plan::Plan;
+use crate::stop::Chosen;
 use crate::supervise::{Owner, supervise};
 use crate::{signals, sys, terminal};
 use lexopt::{Arg, Parser, ValueExt};
@@ -23,7 +24,7 @@ struct Flags {
     containers: Vec<String>,
 }
 
-fn flags(parser: &mut Parser) -> Result<Flags> {
+fn flags(parser: &mut Parser, verb: &str) -> Result<Flags> {
     let mut flags = Flags {
         attach: false,
         input: None,
@@ -31,6 +32,7 @@ fn flags(parser: &mut Parser) -> Result<Flags> {
         events: Events::default(),
         containers: Vec::new(),
     };
+    let mut chosen = Chosen::default();
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Short('a') | Arg::Long("attach") => flags.attach = true,
@@ -38,18 +40,19 @@ fn flags(parser: &mut Parser) -> Result<Flags> {
             Arg::Long("detach-keys") => flags.keys = keys::parse(&parser.value()?.string()?)?,
             Arg::Long("ready-fd") => flags.events.ready = Some(descriptor(parser, "--ready-fd")?),
             Arg::Long("events-fd") => flags.events.lines = Some(descriptor(parser, "--events-fd")?),
-            Arg::Value(name) => flags.containers.push(name.string()?),
+            Arg::Short('d') | Arg::Long("detach") if verb == "start" => {} // It does, unless told to attach.
+            Arg::Long("all") if verb == "start" => chosen.all = true,
+            Arg::Value(name) => chosen.named.push(name.string()?),
             other => return Err(other.unexpected().into()),
         }
     }
-    match flags.containers.len() {
-        0 => Err(Error::Usage("a container's id or name is wanted".into())),
-        1 => Ok(flags),
-        _ if flags.attach || flags.events.ready.is_some() || flags.events.lines.is_some() => {
-            Err(Error::Usage("only one container can be attached to, or told of, at once".into()))
-        }
-        _ => Ok(flags),
+    let with_one =
+        flags.attach || flags.input.is_some() || flags.events.ready.is_some() || flags.events.lines.is_some();
+    if with_one && (chosen.all || chosen.named.len() > 1) {
+        return Err(Error::Usage("only one container can be attached to, or told of, at once".into()));
     }
+    flags.containers = chosen.names(&Store::open()?, verb, |state| !state.is_alive())?;
+    Ok(flags)
 }
 
 /// A descriptor that the caller has opened for this program.
@@ -63,7 +66,7 @@ fn descriptor(parser: &mut Parser, option: &str) -> Result<File> {
 
 /// `crate-sup run`: in the foreground; its exit code.
 pub fn run(parser: &mut Parser) -> Result<u8> {
-    let flags = flags(parser)?;
+    let flags = flags(parser, "run")?;
     let [name] = flags.containers.as_slice() else {
         return Err(Error::Usage("one container can be run at once".into()));
     };
@@ -73,7 +76,7 @@ pub fn run(parser: &mut Parser) -> Result<u8> {
 
 /// `crate-sup start`: in the background, unless told to attach.
 pub fn start(parser: &mut Parser) -> Result<u8> {
-    let mut flags = flags(parser)?;
+    let mut flags = flags(parser, "start")?;
     if flags.attach || flags.input == Some(true) {
         flags.input.get_or_insert(false);
         let name = flags.containers[0].clone();

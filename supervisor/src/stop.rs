@@ -6,6 +6,7 @@ use crate::run::start_detached;
 use lexopt::{Arg, Parser, ValueExt};
 use std::time::Duration;
 use store::spec::{Spec, annotation};
+use store::state::State;
 use store::{Container, Error, Result, Store, signal};
 
 /// How long a program is given to end after the stop signal, where nothing else is said.
@@ -13,21 +14,23 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `stop`: sends each its stop signal, and kills what has not ended in time. What does not run is stopped already.
 pub fn stop(parser: &mut Parser) -> Result<u8> {
-    let (time, names) = read_time(parser, "stop")?;
-    stop_each(&Store::open()?, &names, time, say)
+    let (time, chosen) = read_time(parser)?;
+    let store = Store::open()?;
+    stop_each(&store, &chosen.names(&store, "stop", State::is_alive)?, time, say)
 }
 
-/// `restart`: stops each, and starts it detached.
+/// `restart`: stops each, and starts it detached. All of them are also those that do not run.
 pub fn restart(parser: &mut Parser) -> Result<u8> {
-    let (time, names) = read_time(parser, "restart")?;
-    stop_each(&Store::open()?, &names, time, start_again)
+    let (time, chosen) = read_time(parser)?;
+    let store = Store::open()?;
+    stop_each(&store, &chosen.names(&store, "restart", |_| true)?, time, start_again)
 }
 
 /// `kill`: sends each a signal, and with `--wait` waits for its end. One that asks a program to end (KILL, TERM, INT,
 /// QUIT, and the container's own stop signal) ends its restarting too; after any other the restart policy holds.
 /// `--quiet`: nothing is printed, and what is missing or does not run is no failure.
 pub fn kill(parser: &mut Parser) -> Result<u8> {
-    let (mut number, mut wait, mut quiet, mut names) = (libc::SIGKILL, false, false, Vec::new());
+    let (mut number, mut wait, mut quiet, mut chosen) = (libc::SIGKILL, false, false, Chosen::default());
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Short('s') | Arg::Long("signal") => {
@@ -37,17 +40,18 @@ pub fn kill(parser: &mut Parser) -> Result<u8> {
             }
             Arg::Long("wait") => wait = true,
             Arg::Long("quiet") => quiet = true,
-            Arg::Value(name) => names.push(name.string()?),
+            Arg::Short('a') | Arg::Long("all") => chosen.all = true,
+            Arg::Value(name) => chosen.named.push(name.string()?),
             other => return Err(other.unexpected().into()),
         }
     }
-    some("kill", &names)?;
     let store = Store::open()?;
+    let names = chosen.names(&store, "kill", State::is_alive)?;
     let until = if wait { Until::Ended(None) } else { Until::Sent };
     let (orders, code) = order_each(&store, &names, quiet, |name, container| {
         let stop_signal = container.spec().map_or(libc::SIGTERM, |spec| stop_signal(&spec));
         let ends = [libc::SIGKILL, libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, stop_signal].contains(&number);
-        Order::new(name, container, number, until).restarting(!ends).must_run(!quiet)
+        Order::new(name, container, number, until).restarting(!ends).must_run(!quiet && !chosen.all)
     });
     Ok(code.max(each_done(&store, orders, |name| if quiet { Ok(0) } else { say(name) })?))
 }
@@ -109,6 +113,31 @@ pub fn some(verb: &str, names: &[String]) -> Result<()> {
     if names.is_empty() { Err(Error::Usage(format!("{verb} wants a container"))) } else { Ok(()) }
 }
 
+/// The containers that a command line names, or all of them.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    /// `--all` was given.
+    pub all: bool,
+    /// The operands.
+    pub named: Vec<String>,
+}
+
+impl Chosen {
+    /// Those to work on, of which there is at least one if they are named; of all, those whose state is `wanted`.
+    pub fn names(&self, store: &Store, verb: &str, wanted: impl Fn(State) -> bool) -> Result<Vec<String>> {
+        match (self.all, self.named.is_empty()) {
+            (false, _) => some(verb, &self.named).map(|()| self.named.clone()),
+            (true, false) => Err(Error::Usage(format!("{verb} wants containers or --all, not both"))),
+            (true, true) => {
+                let mut all = store.containers()?;
+                // One that is removed meanwhile is none of them.
+                all.retain(|container| container.state(store).is_ok_and(&wanted));
+                Ok(all.into_iter().map(|container| container.id).collect())
+            }
+        }
+    }
+}
+
 /// How long containers are given to end.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Time {
@@ -118,8 +147,8 @@ enum Time {
     Given(Option<Duration>),
 }
 
-fn read_time(parser: &mut Parser, verb: &str) -> Result<(Time, Vec<String>)> {
-    let (mut time, mut names) = (Time::Own, Vec::new());
+fn read_time(parser: &mut Parser) -> Result<(Time, Chosen)> {
+    let (mut time, mut chosen) = (Time::Own, Chosen::default());
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Short('t') | Arg::Long("time" | "timeout") => {
@@ -128,11 +157,12 @@ fn read_time(parser: &mut Parser, verb: &str) -> Result<(Time, Vec<String>)> {
                     || Error::Usage(format!("--time {text}: seconds are wanted, or -1 for as long as it takes"));
                 time = seconds(&text).ok_or_else(wrong)?;
             }
-            Arg::Value(name) => names.push(name.string()?),
+            Arg::Short('a') | Arg::Long("all") => chosen.all = true,
+            Arg::Value(name) => chosen.named.push(name.string()?),
             other => return Err(other.unexpected().into()),
         }
     }
-    some(verb, &names).map(|()| (time, names))
+    Ok((time, chosen))
 }
 
 fn seconds(text: &str) -> Option<Time> {

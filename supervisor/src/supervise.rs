@@ -17,7 +17,6 @@ use store::container::layers;
 use store::error::Doing;
 use store::log::{Limits, Log};
 use store::process::Process;
-use store::root::sync_dir;
 use store::spec::{Spec, annotation};
 use store::{Container, Error, Result, Store, time, tree};
 
@@ -157,14 +156,9 @@ impl Supervisor<'_> {
         let kills = out_of_memory_kills();
         let Self { store, container, spec, events, .. } = self;
         let background = watch.own.is_none();
-        let outcome = watch.program(program, |clients, program| {
+        let outcome = watch.program(program, |program| {
             record_running(store, container).unwrap_or_else(|error| crate::tell(&error));
-            clients.tell(&Reply::Runs);
             running(container, spec, events, program);
-            // After a power cut it must not seem never to have run; its end needs no such care: what is not told is lost.
-            if !spec.flag(annotation::REMOVE) {
-                keep_start(container).unwrap_or_else(|error| crate::tell(&error));
-            }
             if background {
                 let_go();
             }
@@ -209,11 +203,12 @@ impl Supervisor<'_> {
     fn keep_what_is_written(&mut self, reason: &str) -> Result<()> {
         let upper = self.container.dir.join("upper");
         let mut entries = fs::read_dir(&upper).doing(|| format!("reading {}", upper.display()))?;
-        self.kept = entries.next().is_some();
-        if self.kept {
-            return Err(Error::Failed(format!("{reason}\nhint: what the container wrote is in {}", upper.display())));
+        match entries.next() {
+            None => Ok(()),
+            Some(_) => {
+                Err(Error::Failed(format!("{reason}\nhint: what the container wrote is in {}", upper.display())))
+            }
         }
-        Ok(())
     }
 
     /// Replaces the container's empty root filesystem by a copy of its layers.
@@ -236,14 +231,6 @@ fn record_running(store: &Store, container: &Container) -> Result<()> {
         Some(process) => container.record_process(store, &Process { runs: true, ..process }),
         None => Ok(()),
     }
-}
-
-/// Makes the record of the start survive a power cut. The program runs meanwhile.
-fn keep_start(container: &Container) -> Result<()> {
-    let started = container.dir.join("started");
-    let synced = fs::File::open(&started).and_then(|file| file.sync_all());
-    synced.doing(|| format!("syncing {}", started.display()))?;
-    sync_dir(&container.dir)
 }
 
 /// Tells who waits for it that the program runs.
