@@ -3,6 +3,7 @@
 use crate::program::{Failure, Outcome};
 use lexopt::prelude::*;
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 /// When to ask the registry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -123,15 +124,26 @@ fn other(wanted: &mut Wanted, args: &mut lexopt::Parser, name: &str, verb: &str)
             wanted.create.push(flag.clone());
             wanted.fetch.push(flag);
         }
-        "--detach-keys" | "--ready-fd" | "--events-fd" if verb == "run" => {
-            wanted.start.extend([name.into(), args.value()?]);
+        "--ready-fd" | "--events-fd" if verb == "run" => {
+            wanted.start.extend([name.into(), descriptor(name, args.value()?)?]);
         }
+        "--detach-keys" if verb == "run" => wanted.start.extend([name.into(), args.value()?]),
         // Signals are always passed on.
         "--sig-proxy" if verb == "run" && switch("sig-proxy", args.optional_value().as_deref())? => {}
         "--pull" => wanted.policy = policy(&args.value()?)?,
         _ => return Err(unsupported(verb, name)),
     }
     Ok(())
+}
+
+/// Refuses, before there is a container that would be left behind, what the supervisor could not use.
+fn descriptor(name: &str, value: OsString) -> Outcome<OsString> {
+    let number = value.to_str().and_then(|text| text.parse::<u32>().ok()).filter(|number| *number > 2);
+    let is_open = |number| Path::new("/proc/self/fd").join(format!("{number}")).symlink_metadata().is_ok();
+    if number.is_some_and(is_open) {
+        return Ok(value);
+    }
+    Err(Failure::usage(format!("{name} {}: no descriptor that is open, other than the first three", value.display())))
 }
 
 fn policy(text: &OsStr) -> Outcome<Policy> {
@@ -157,8 +169,21 @@ fn switch(name: &str, value: Option<&OsStr>) -> Outcome<bool> {
     }
 }
 
+/// Flags that docker or podman have: who gives one of them has not mistyped it.
+const OTHERS: &str = "-P -a -c -m -p add-host annotation attach blkio-weight cap-add cap-drop cgroup-conf cgroup-parent \
+    cgroupns cpu-period cpu-quota cpu-shares cpus cpuset-cpus cpuset-mems device dns dns-option dns-search domainname \
+    expose gpus group-add health-cmd health-interval health-retries health-start-period health-timeout \
+    image-volume ip ipc isolation label-file link mac-address memory memory-reservation memory-swap network-alias \
+    no-healthcheck no-hosts oom-kill-disable oom-score-adj passwd pid pids-limit pod preserve-fds privileged publish \
+    publish-all replace rmi runtime secret security-opt shm-size sig-proxy sysctl systemd timeout tz ulimit umask \
+    userns uts variant volume-driver volumes-from";
+
 fn unsupported(verb: &str, flag: &str) -> Failure {
-    Failure::usage(format!("{verb}: {flag} is not supported yet"))
+    let name = flag.strip_prefix("--").unwrap_or(flag);
+    if OTHERS.split_whitespace().any(|other| other == name) {
+        return Failure::usage(format!("{verb}: {flag} is not supported yet"));
+    }
+    Failure::usage(format!("{verb}: there is no flag {flag}\nhint: see crate {verb} --help"))
 }
 
 fn joined(name: &str, value: &OsStr) -> OsString {
@@ -170,6 +195,7 @@ fn joined(name: &str, value: &OsStr) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
 
     fn wanted(text: &str) -> Outcome<Wanted> {
         read(lexopt::Parser::from_args(text.split(' ')), "run")
@@ -196,14 +222,24 @@ mod tests {
             assert_eq!(wanted(bad).unwrap_err().code, 2, "{bad}");
         }
         let create = read(lexopt::Parser::from_args(["-d", "x"]), "create");
-        assert_eq!(create.unwrap_err().message, "create: -d is not supported yet");
+        assert_eq!(create.unwrap_err().message, "create: there is no flag -d\nhint: see crate create --help");
+        for slip in ["--it x", "--workdirr / x", "-Z x"] {
+            let message = wanted(slip).unwrap_err().message;
+            assert!(message.starts_with("run: there is no flag -"), "{message}");
+        }
     }
 
     #[test]
     fn tells_what_is_for_the_supervisor() {
-        let given = wanted("-dit --ready-fd 3 --detach-keys=ctrl-a --sig-proxy --restart=always x").unwrap();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let open = file.as_raw_fd();
+        let given = wanted(&format!("-dit --ready-fd {open} --detach-keys=ctrl-a --sig-proxy --restart=always x"));
+        let given = given.unwrap();
         assert_eq!(given.create, ["--interactive", "--tty", "--restart=always"]);
-        assert_eq!(given.start, ["--ready-fd", "3", "--detach-keys", "ctrl-a"]);
+        assert_eq!(given.start, ["--ready-fd", &open.to_string(), "--detach-keys", "ctrl-a"]);
+        for bad in ["1", "x", "-1", "1000000", "3/../4"] {
+            assert_eq!(wanted(&format!("--events-fd {bad} x")).unwrap_err().code, 2, "{bad}");
+        }
         assert!(given.detach && given.attached);
         assert!(!wanted("--rm x").unwrap().attached);
         for text in ["-i x", "-t x", "-d x", "--tty=false x", "--detach=false x"] {

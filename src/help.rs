@@ -23,7 +23,8 @@ macro_rules! flags {
   -t, --tty                   give the program a terminal
   --rm                        remove the container when it has ended
   --init                      a first process that reaps; the program is its child
-  --restart POLICY            start it again when it has ended: no (default), on-failure[:N], always
+  --restart POLICY            start it again when it has ended: no (default), on-failure[:N],
+                              always
   --stop-signal SIGNAL        ask it to end with this one, in place of the image's or TERM
   --stop-timeout SECONDS      kill it so long after that; the default is 10
   --pidfile FILE              write the process id to this file at each start
@@ -76,12 +77,15 @@ id. Exit code 125: it failed.
 /// `crate start --help`.
 pub const START: &str = "\
 usage: crate start [-a] [-i] CONTAINER…
+       crate start --all
 
 Starts containers, and prints each as it was given. CONTAINER is an id, the first digits of
 it, or a name. Exit code 3: no such container; 4: it runs already.
 
   -a, --attach        stay with one: pass on its output; the exit code is the program's
   -i, --interactive   pass on standard input, if it was created with -i
+  -d, --detach        do not stay, as without -a and -i
+  --all               all that do not run
   --detach-keys KEYS  leave its terminal by these; ctrl-p,ctrl-q where none are given
   --ready-fd N, --events-fd N
                       as in crate run
@@ -90,22 +94,24 @@ it, or a name. Exit code 3: no such container; 4: it runs already.
 
 /// `crate stop --help`.
 pub const STOP: &str = "\
-usage: crate stop [-t SECONDS] CONTAINER…
+usage: crate stop [-t SECONDS] CONTAINER…|--all
 
 Asks the programs of containers to end, by their stop signals, and kills those that have not
 ended in time; prints each as it was given. All have the same time. What does not run is
 stopped already.
 
+  -a, --all            all that run
   -t, --time SECONDS   in place of the containers' own, which is 10 by default; -1: without end
 
   crate stop -t 2 web db";
 
 /// `crate kill --help`.
 pub const KILL: &str = "\
-usage: crate kill [-s SIGNAL] CONTAINER…
+usage: crate kill [-s SIGNAL] CONTAINER…|--all
 
 Sends the programs of containers a signal, and prints each container as it was given.
 
+  -a, --all             all that run
   -s, --signal SIGNAL   by name or number, as signal(7) has them; KILL where none is given
   --wait                until they have ended
   --quiet               say nothing, not even that one does not run
@@ -114,10 +120,11 @@ Sends the programs of containers a signal, and prints each container as it was g
 
 /// `crate restart --help`.
 pub const RESTART: &str = "\
-usage: crate restart [-t SECONDS] CONTAINER…
+usage: crate restart [-t SECONDS] CONTAINER…|--all
 
 Stops containers as crate stop does, starts them again, and prints each as it was given.
 
+  -a, --all            all containers, also those that do not run
   -t, --time SECONDS   in place of the containers' own, which is 10 by default; -1: without end
 
   crate restart web";
@@ -133,11 +140,12 @@ whose supervisor was killed is lost: 255.
 
 /// `crate rm --help`.
 pub const RM: &str = "\
-usage: crate rm [-f] CONTAINER…
+usage: crate rm [-f] CONTAINER…|--all
 
 Removes containers that do not run, with all that they have written, and prints each as it was
 given. Exit code 3: no such container; 4: it runs.
 
+  -a, --all     all containers
   -f, --force   end them first; one that is not there is no failure
 
   crate rm -f web 4f5c0d";
@@ -152,7 +160,8 @@ Prints what the program of a container has written, each stream to its own.
   -t, --timestamps   begin each line with its time
   -n, --tail LINES   the last so many
   --since TIME, --until TIME
-                     2024-02-29T12:34:56Z, 2024-02-29, seconds since 1970, or how long ago: 1h30m
+                     2024-02-29T12:34:56Z, 2024-02-29, seconds since 1970, or how long ago:
+                     1h30m
 
   crate logs -f --tail 100 web";
 
@@ -167,8 +176,10 @@ Exit codes are those of crate run; 126 also where the container does not run.
   -t, --tty                give the program a terminal
   -d, --detach             leave it running
   -e, --env NAME[=VALUE]   set a variable; without a value, the caller's
+  --env-file FILE          set variables, one a line; -e comes after it
   -w, --workdir PATH       the directory to start in
   -u, --user USER[:GROUP]  names or numbers of the container
+  --detach-keys KEYS       leave the terminal by these; ctrl-p,ctrl-q where none are given
 
   crate exec -it web sh";
 
@@ -209,8 +220,8 @@ pub const PULL: &str = "\
 usage: crate pull [FLAG…] IMAGE…
 
 Brings images into the store, one after another, unpacks their layers, and prints the digest
-of each one's manifest. IMAGE is a reference (alpine, localhost:5000/x:1, quay.io/a/b@sha256:…) or a
-source: oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], or - for an
+of each one's manifest. IMAGE is a reference (alpine, localhost:5000/x:1, quay.io/a/b@sha256:…)
+or a source: oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], or - for an
 archive on standard input. Exit code 3: no such image; 5: the registry or network failed;
 6: what came does not match its digest, or is malformed.
 

@@ -71,6 +71,11 @@ fn dispatch(mut args: lexopt::Parser) -> Outcome {
         None => return Err(Failure::usage(format!("a verb is missing\n{}", overview()))),
     };
     let mut rest: VecDeque<OsString> = args.raw_args()?.collect();
+    if verb == "help"
+        && let Some(topic) = rest.pop_front()
+    {
+        return dispatch(lexopt::Parser::from_args([topic, "--help".into()]));
+    }
     let mut words = vec![verb.to_string_lossy().into_owned()];
     if matches!(&words[0][..], "container" | "image") && rest.front().is_some_and(|next| next != "--help") {
         words.extend(rest.pop_front().map(|verb| verb.to_string_lossy().into_owned()));
@@ -82,8 +87,7 @@ fn dispatch(mut args: lexopt::Parser) -> Outcome {
     let unknown = || Failure::usage(format!("no such verb: {}\nhint: see crate --help", words.join(" ")));
     let (verb, first) = plain(&words).ok_or_else(unknown)?;
     let (name, _, leads) = VERBS.iter().find(|(name, ..)| *name == verb).ok_or_else(unknown)?;
-    // Before an operand, `--help` is never an argument of somebody else's program.
-    let helped = rest.front().is_some_and(|first| first == "--help");
+    let helped = asks_for_help(name, &rest);
     match leads {
         Leads::Own(_, help) | Leads::Sup(help) if helped => program::print(help),
         Leads::Own(own, _) => own(lexopt::Parser::from_args(rest)),
@@ -93,6 +97,15 @@ fn dispatch(mut args: lexopt::Parser) -> Outcome {
             Err(program::exec(program::sibling("crate-store")?.arg(name).args(first).args(rest)))
         }
     }
+}
+
+/// Is the help of the verb asked for? Where arguments may be those of somebody else's program, only the first counts;
+/// and `-h` is the host name of a new container.
+fn asks_for_help(verb: &str, arguments: &VecDeque<OsString>) -> bool {
+    let own = if matches!(verb, "run" | "create" | "exec") { 1 } else { arguments.len() };
+    let short = !matches!(verb, "run" | "create");
+    let own = arguments.iter().take(own).take_while(|argument| *argument != "--");
+    own.into_iter().any(|argument| argument == "--help" || short && argument == "-h")
 }
 
 /// The plain verb, and its first arguments, for the words that lead to it: docker has nouns before some.
@@ -148,5 +161,23 @@ mod tests {
             assert_eq!(plain(&words), None, "{words:?}");
         }
         assert!(OF_IMAGES.iter().all(|verb| VERBS.iter().any(|(name, ..)| name == verb)));
+    }
+
+    #[test]
+    fn knows_when_help_is_asked_for() {
+        for (verb, arguments, helped) in [
+            ("run", "--help", true),
+            ("run", "-h host alpine", false),
+            ("run", "alpine --help", false),
+            ("exec", "-h", true),
+            ("exec", "web ls --help", false),
+            ("stop", "-t 1 web --help", true),
+            ("stop", "-h", true),
+            ("stop", "-- --help", false),
+            ("ps", "-a", false),
+        ] {
+            let arguments = arguments.split(' ').map(OsString::from).collect();
+            assert_eq!(asks_for_help(verb, &arguments), helped, "{verb} {arguments:?}");
+        }
     }
 }
