@@ -1,7 +1,7 @@
 //! The other programs, which lie beside this one, and what comes of running them.
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus};
@@ -65,9 +65,14 @@ impl From<lexopt::Error> for Failure {
     }
 }
 
-/// Prints on standard output.
+/// Prints on standard output. Whoever has stopped reading it wants no more.
 pub fn print(text: &str) -> Outcome {
-    writeln!(std::io::stdout(), "{text}").map_err(|error| Failure::system("writing to standard output", &error))
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::system("writing to standard output", &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The program `name` that lies beside this one.

@@ -120,10 +120,12 @@ fn plainly(result: Result<u8>) -> Result<u8> {
     result.or_else(|error| Ok(stop::told(&error)))
 }
 
-/// Prints on standard output.
+/// Prints on standard output. Whoever has stopped reading it wants no more, and the work goes on.
 fn say(text: &str) -> Result<u8> {
-    let written = io::stdout().write_all(text.as_bytes());
-    written.doing(|| "writing to standard output".into()).map(|()| 0)
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+        other => other.doing(|| "writing to standard output".into()).map(|()| 0),
+    }
 }
 
 /// Says something on standard error; where nobody can read it, the work goes on all the same.

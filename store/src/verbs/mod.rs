@@ -21,7 +21,7 @@ mod untar;
 
 use lexopt::ValueExt;
 use lexopt::prelude::*;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use store::error::Doing;
 use store::{Error, Result};
 
@@ -74,9 +74,12 @@ fn overview() -> String {
     text + "\ncrate-store VERB --help tells more. Exit codes: 1 failed, 2 usage, 3 no such thing, 4 busy, 6 refused."
 }
 
-/// Prints a line, or several, on standard output.
+/// Prints a line, or several, on standard output. Whoever has stopped reading it wants no more, and the work goes on.
 pub fn print(text: &str) -> Result<()> {
-    writeln!(std::io::stdout().lock(), "{text}").doing(|| "writing to standard output".into())
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other.doing(|| "writing to standard output".into()),
+    }
 }
 
 /// Prints a line on standard error, where it is told and not asked for.
