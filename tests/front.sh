@@ -88,3 +88,34 @@ test_help_of_every_verb() {
 	expect_code 0 crate stop -t 1 web --help
 	line '^usage: crate stop'
 }
+
+unread() { # CMD...: with a standard output that nobody reads
+	python3 -c 'import os, subprocess, sys; read, write = os.pipe(); os.close(read)
+sys.exit(subprocess.run(sys.argv[1:], stdout=write).returncode)' "$@"
+}
+
+# Whoever reads no more has seen enough: no word about it, and what was asked for is done.
+test_nobody_reads() {
+	own_store
+	have "$BUSYBOX"
+	local verb
+	crate create --name a "$BUSYBOX" true >/dev/null
+	crate create --name b "$BUSYBOX" true >/dev/null
+	for verb in 'ps -a' images 'inspect a' '--help' 'run --help' 'start a' 'logs --help' 'wait a' 'rm a b'; do
+		# shellcheck disable=SC2086
+		expect_code 0 unread crate $verb
+		[ ! -s "$WORK/err" ] || { show "$verb"; fail 'it is told'; }
+	done
+	expect '' crate ps -aq
+}
+
+# What came under another name of the same repository is exactly what is asked for: nobody is asked for it again.
+test_an_image_by_its_digest_alone() {
+	own_store
+	local digest
+	digest=$(crate pull -q oci-archive:"$IMAGES/busybox.oci.tar" --as localhost:1/base:1)
+	expect hi crate run --rm "localhost:1/base@$digest" echo hi
+	expect hi crate run --rm "localhost:1/base:other@$digest" echo hi
+	expect_code 3 crate inspect "localhost:1/other@$digest"
+	expect_code 3 crate inspect "localhost:1/base@sha256:$(printf '%064d' 0)"
+}

@@ -41,12 +41,20 @@ impl Store {
     /// Finds the entry of `index.json` that `text` names.
     ///
     /// In this order: the full reference that `text` stands for, a name that another tool wrote as it stands,
-    /// the digest of a manifest, and at least four first digits of one.
+    /// what has the digest of `text` and came from the same repository under any name, the digest of a manifest, and at
+    /// least four first digits of one.
     pub fn find_entry(&self, text: &str) -> Result<Descriptor> {
         let index = self.index()?;
-        let full = text.parse::<Reference>().ok().map(|reference| reference.to_string());
+        let reference = text.parse::<Reference>().ok();
+        let full = reference.as_ref().map(Reference::to_string);
         let named = |name: &str| index.manifests.iter().find(|entry| entry.ref_name() == Some(name));
-        if let Some(entry) = full.as_deref().and_then(named).or_else(|| named(text)) {
+        let same = || {
+            index
+                .manifests
+                .iter()
+                .find(|entry| reference.as_ref().is_some_and(|reference| is_exactly(reference, entry)))
+        };
+        if let Some(entry) = full.as_deref().and_then(named).or_else(|| named(text)).or_else(same) {
             return Ok(entry.clone());
         }
         find_digest(&index, text)?.ok_or_else(|| {
@@ -108,6 +116,13 @@ pub fn choose_platform<'a>(index: &'a Index, platform: &Platform) -> Option<&'a 
     };
     let ranked = index.manifests.iter().filter_map(|entry| Some((rank(entry)?, entry)));
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, entry)| entry)
+}
+
+/// Has the entry the digest that the reference has, and a name in the same repository?
+fn is_exactly(reference: &Reference, entry: &Descriptor) -> bool {
+    let other = || entry.ref_name()?.parse::<Reference>().ok();
+    reference.digest.as_ref() == Some(&entry.digest)
+        && other().is_some_and(|other| other.host == reference.host && other.repository == reference.repository)
 }
 
 fn find_digest(index: &Index, text: &str) -> Result<Option<Descriptor>> {
