@@ -16,9 +16,10 @@ usage: crate cp [-a] [-L] [-q] CONTAINER:PATH PATH|-
 Copies files and directories as cp -r does: into a directory that is there, else to the new
 name. Of PATH/. what is in the directory is copied. - is a tar archive on standard output or
 input. A path in a container begins at /. A container that runs is seen as its processes see
-it, with its volumes; nothing in it is run or asked. Copies belong to root inside and to you
-outside, and outside they are not setuid. Exit code 3: no such container or file; 4: it is
-just starting or ending, or another copy writes to it; 6: an archive is malformed.
+it, with its volumes, but of / without what /proc and /sys hold; nothing in it is run or
+asked. Copies belong to root inside and to you outside, and outside they are not setuid. Exit
+code 3: no such container or file; 4: it is just starting or ending, or another copy writes to
+it; 6: an archive is malformed.
 
   -a, --archive       keep owners as far as they may be set, devices, and all attributes
   -L, --follow-link   follow a symbolic link at the end of the source

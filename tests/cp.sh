@@ -384,6 +384,22 @@ test_a_running_container_sees_what_is_copied() {
 	crate rm "$id" >/dev/null
 }
 
+# What the kernel shows of itself is no part of a root file system; asked for by its name, it is read to its end.
+test_of_proc_what_is_asked_for() {
+	running 'echo x >/new'
+	expect_code 0 crate cp -q "$id:/" all
+	same new "$(cat all/new)" x
+	for name in proc sys; do
+		[ -d "all/$name" ] || fail "all/$name is missing"
+		same "what is in $name" "$(ls "all/$name")" ''
+	done
+	expect_code 0 crate cp "$id:/proc/1/status" .
+	same 'its name' "$(head -n 1 status)" "$(printf 'Name:\tprobe')"
+	expect_code 0 crate cp "$id:/proc/crypto" . # Of more than one page.
+	same 'names' "$(grep ^name crypto)" "$(grep ^name /proc/crypto)"
+	ends "$id"
+}
+
 test_volumes_are_seen_running_or_not() {
 	mkdir vol vol.ro
 	echo old >vol/file

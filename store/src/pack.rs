@@ -4,7 +4,8 @@ use crate::archive::{Entry, Kind, PATH_LIMIT, Writer, shown};
 use crate::at::{is, names, status, xattr, xattr_names};
 use crate::error::{Doing, Error, Result};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, major, minor, openat2, readlinkat, statat,
+    AtFlags, CWD, FileType, FsWord, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, Stat, fstat, fstatfs, major, minor,
+    openat2, readlinkat, statat,
 };
 use rustix::io::{Errno, read, retry_on_intr};
 use std::collections::HashMap;
@@ -20,6 +21,10 @@ const LINKS: usize = 1 << 20;
 
 /// What is read of a file at once, in bytes.
 const PIECE: usize = 128 << 10;
+
+/// The types of file systems (statfs(2)) of `/sys` and of the control groups below it.
+const SYSFS_MAGIC: FsWord = 0x6265_6572;
+const CGROUP2_SUPER_MAGIC: FsWord = 0x6367_7270;
 
 /// What to write, and how.
 #[derive(Debug, Clone, Copy, Default)]
@@ -87,6 +92,7 @@ impl<'a> Pack<'a> {
             };
             let path = if level.path.is_empty() { name.clone() } else { [&level.path[..], b"/", &name].concat() };
             let below = self.below(level.dir.as_fd(), &name, path)?;
+            let below = below.filter(|below| !is_kernels(&below.dir) || is_kernels(&level.dir));
             levels.extend(below);
         }
         Ok(())
@@ -201,14 +207,25 @@ impl<'a> Pack<'a> {
             }
         }
         let doing = || format!("reading {}", shown(&path));
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        let mut size = u64::try_from(stat.st_size).unwrap_or(0);
+        let mut piece = vec![0; PIECE];
+        let mut ahead = 0;
+        if size == 0 {
+            // A file of the kernel's tells no size, whatever it holds. What cannot be read of it, or is more, is left out.
+            while let Ok(count @ 1..) = retry_on_intr(|| read(file, &mut piece[ahead..])) {
+                ahead += count;
+            }
+            self.changed += u64::from(ahead == PIECE);
+            size = ahead as u64;
+        }
         let mut own = entry(path.clone(), Kind::File { size, map: None }, stat);
         own.xattrs = xattrs(file).doing(doing)?;
         written(self.writer.entry(&own))?;
-        let (mut left, mut piece, mut cut) = (size, vec![0; PIECE], false);
+        let (mut left, mut cut) = (size, false);
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE);
-            let mut count = if cut { most } else { retry_on_intr(|| read(file, &mut piece[..most])).doing(doing)? };
+            let mut count =
+                if cut || ahead > 0 { most } else { retry_on_intr(|| read(file, &mut piece[..most])).doing(doing)? };
             if count == 0 {
                 // The header has told its size, so zeros take the place of what is no more.
                 self.changed += 1;
@@ -220,6 +237,12 @@ impl<'a> Pack<'a> {
         }
         Ok(())
     }
+}
+
+/// Is it one of the directories in which the kernel shows itself? Where such a file system is mounted below a path, it
+/// is no part of what was asked for.
+fn is_kernels(dir: &OwnedFd) -> bool {
+    fstatfs(dir).is_ok_and(|found| [PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP2_SUPER_MAGIC].contains(&found.f_type))
 }
 
 /// An entry with the owner, mode and time of a file.

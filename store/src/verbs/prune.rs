@@ -54,7 +54,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
     let until: Option<_> = wanted.filters.of("until").map(moment).collect();
     wanted.until = until.ok_or_else(|| Error::Usage("--filter until: it wants a time, or how long ago".into()))?;
     let question = match what.as_deref() {
-        Some("containers") if !wanted.all => "all containers that have ended",
+        Some("containers") if !wanted.all => "all containers that do not run",
         Some("images") if wanted.all => "all images that no container uses",
         Some("images") => "all images without a reference",
         _ => return Err(Error::Usage(format!("prune wants containers or images\n{HELP}"))),
