@@ -119,3 +119,15 @@ test_an_image_by_its_digest_alone() {
 	expect_code 3 crate inspect "localhost:1/other@$digest"
 	expect_code 3 crate inspect "localhost:1/base@sha256:$(printf '%064d' 0)"
 }
+
+test_operands_that_are_missing() {
+	local verb
+	for verb in rename prune rmi inspect tag; do
+		expect_code 2 crate "$verb"
+		one_line crate-store "$verb wants " "hint: see crate-store $verb --help"
+	done
+	for verb in top logs attach wait; do
+		expect_code 2 crate "$verb"
+		one_line crate-sup
+	done
+}

@@ -1,7 +1,7 @@
 //! `crate-store fsck`.
 
-use super::{operands, print};
-use store::{Error, Result, Store, fsck};
+use super::{misused, operands, print};
+use store::{Result, Store, fsck};
 
 const HELP: &str = "\
 usage: crate-store fsck
@@ -15,7 +15,7 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
     match operands(args, HELP)? {
         None => return Ok(()),
         Some(all) if all.is_empty() => {}
-        Some(_) => return Err(Error::Usage(format!("fsck takes no arguments\n{HELP}"))),
+        Some(_) => return Err(misused("fsck", "takes no arguments")),
     }
     let faults = Store::open()?.check()?;
     for fault in &faults {

@@ -1,8 +1,8 @@
 //! `crate-store gc`.
 
-use super::{operands, removal, tell};
+use super::{misused, operands, removal, tell};
 use store::gc::Freed;
-use store::{Error, Result, Store};
+use store::{Result, Store};
 
 const HELP: &str = "\
 usage: crate-store gc
@@ -16,7 +16,7 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
     match operands(args, HELP)? {
         None => return Ok(()),
         Some(all) if all.is_empty() => {}
-        Some(_) => return Err(Error::Usage(format!("gc takes no arguments\n{HELP}"))),
+        Some(_) => return Err(misused("gc", "takes no arguments")),
     }
     report(Store::open()?.collect()?)
 }

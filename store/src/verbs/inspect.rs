@@ -1,7 +1,7 @@
 //! `crate-store inspect`.
 
 use super::format::{self, Format, list, object};
-use super::{each, print};
+use super::{each, misused, print};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
 use serde_json::Value as Json;
@@ -49,7 +49,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
         return Err(Error::Usage("--format table: inspect makes no tables".into()));
     }
     if all.is_empty() {
-        return Err(Error::Usage(format!("inspect wants an image or a container\n{HELP}")));
+        return Err(misused("inspect", "wants an image or a container"));
     }
     let store = Store::open()?;
     let mut found = Vec::new();

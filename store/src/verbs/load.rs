@@ -1,10 +1,10 @@
 //! `crate-store load`.
 
-use super::{print, tell};
+use super::{misused, print, tell};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
 use store::load::{Arrival, Options, Source, load};
-use store::{Error, Result, Store};
+use store::{Result, Store};
 
 const HELP: &str = "\
 usage: crate-store load [--layers] [--as REF] [--platform OS/ARCH] [--quiet] SOURCE
@@ -42,7 +42,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let source: Source = source.ok_or_else(|| Error::Usage(format!("load wants a source\n{HELP}")))?.parse()?;
+    let source: Source = source.ok_or_else(|| misused("load", "wants a source"))?.parse()?;
     let store = Store::open()?;
     let mut last = None;
     load(&store, &source, &options, &mut |arrival| match arrival {

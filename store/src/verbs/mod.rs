@@ -82,6 +82,11 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
+/// The arguments of a verb do not fit: what it wants.
+pub fn misused(verb: &str, wants: &str) -> Error {
+    Error::Usage(format!("{verb} {wants}\nhint: see crate-store {verb} --help"))
+}
+
 /// Prints a line on standard error, where it is told and not asked for.
 pub fn tell(text: &str) {
     let _ = writeln!(std::io::stderr(), "crate-store: {text}"); // Nobody reads it, if this fails.

@@ -1,6 +1,6 @@
 //! `crate-store path`.
 
-use super::{operands, print};
+use super::{misused, operands, print};
 use std::path::PathBuf;
 use store::platform::Platform;
 use store::{Digest, Error, Result, Store};
@@ -20,7 +20,7 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
     let path = match &all[..] {
         [] => Store::open()?.root().to_owned(),
         [text] => find(&Store::open()?, text)?,
-        _ => return Err(Error::Usage(format!("path wants one argument at most\n{HELP}"))),
+        _ => return Err(misused("path", "wants one argument at most")),
     };
     print(&path.display().to_string())
 }

@@ -2,7 +2,7 @@
 
 use super::filter::Filters;
 use super::format::size;
-use super::{print, removal, tell};
+use super::{misused, print, removal, tell};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
 use serde_json::Value as Json;
@@ -57,7 +57,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
         Some("containers") if !wanted.all => "all containers that do not run",
         Some("images") if wanted.all => "all images that no container uses",
         Some("images") => "all images without a reference",
-        _ => return Err(Error::Usage(format!("prune wants containers or images\n{HELP}"))),
+        _ => return Err(misused("prune", "wants containers or images")),
     };
     if !wanted.force && !agreed(question)? {
         return Ok(());

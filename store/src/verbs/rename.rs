@@ -1,7 +1,7 @@
 //! `crate-store rename`.
 
-use super::operands;
-use store::{Error, Result, Store};
+use super::{misused, operands};
+use store::{Result, Store};
 
 const HELP: &str = "\
 usage: crate-store rename CONTAINER NAME
@@ -16,7 +16,7 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
         return Ok(());
     };
     let [container, name] = &all[..] else {
-        return Err(Error::Usage(format!("rename wants CONTAINER and NAME\n{HELP}")));
+        return Err(misused("rename", "wants CONTAINER and NAME"));
     };
     let store = Store::look()?;
     store.rename_container(&store.find_container(container)?, name)

@@ -1,6 +1,6 @@
 //! `crate-store rm`.
 
-use super::{each, operands_and, print, removal};
+use super::{each, misused, operands_and, print, removal};
 use lexopt::prelude::*;
 use std::time::{Duration, Instant};
 use store::{Error, Result, Store};
@@ -31,7 +31,7 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
         return Ok(());
     };
     if all.is_empty() {
-        return Err(Error::Usage(format!("rm wants a container\n{HELP}")));
+        return Err(misused("rm", "wants a container"));
     }
     let store = Store::open()?;
     each(&all, |text| match remove(&store, text, force) {

@@ -1,8 +1,8 @@
 //! `crate-store rmi`.
 
-use super::{each, operands_and, print, tell};
+use super::{each, misused, operands_and, print, tell};
 use lexopt::prelude::*;
-use store::{Error, Result, Store};
+use store::{Result, Store};
 
 const HELP: &str = "\
 usage: crate-store rmi [-f] IMAGE…
@@ -31,7 +31,7 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
         return Ok(());
     };
     if all.is_empty() {
-        return Err(Error::Usage(format!("rmi wants an image\n{HELP}")));
+        return Err(misused("rmi", "wants an image"));
     }
     each(&all, |text| {
         // Opened anew for each: sweeping leaves the store locked exclusively.

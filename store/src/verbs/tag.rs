@@ -1,6 +1,6 @@
 //! `crate-store tag`.
 
-use super::operands;
+use super::{misused, operands};
 use store::platform::Platform;
 use store::{Error, Reference, Result, Store};
 
@@ -17,7 +17,7 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
         return Ok(());
     };
     let [source, target] = &all[..] else {
-        return Err(Error::Usage(format!("tag wants IMAGE and REFERENCE\n{HELP}")));
+        return Err(misused("tag", "wants IMAGE and REFERENCE"));
     };
     let target: Reference = target.parse()?;
     if target.digest.is_some() {

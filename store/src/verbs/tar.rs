@@ -1,6 +1,6 @@
 //! `crate-store tar`.
 
-use super::{print, tell};
+use super::{misused, print, tell};
 use lexopt::prelude::*;
 use std::ffi::OsString;
 use std::io::{BufWriter, ErrorKind};
@@ -34,7 +34,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
         }
     }
     if paths.is_empty() {
-        return Err(Error::Usage(format!("tar wants a path\n{HELP}")));
+        return Err(misused("tar", "wants a path"));
     }
     // Standard output itself would look for the ends of lines.
     let output = std::io::stdout().as_fd().try_clone_to_owned().doing(|| "opening standard output".into())?;

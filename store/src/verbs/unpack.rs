@@ -1,6 +1,6 @@
 //! `crate-store unpack`.
 
-use super::{print, tell};
+use super::{misused, print, tell};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
 use std::io::{BufRead, Read};
@@ -42,7 +42,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let image = image.ok_or_else(|| Error::Usage(format!("unpack wants an image\n{HELP}")))?;
+    let image = image.ok_or_else(|| misused("unpack", "wants an image"))?;
     let store = Store::open()?;
     let mut unpacking = Unpacking::new(&store)?;
     let digests = if image == "-" {

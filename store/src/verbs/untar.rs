@@ -1,12 +1,12 @@
 //! `crate-store untar`.
 
-use super::{print, tell};
+use super::{misused, print, tell};
 use lexopt::prelude::*;
 use std::ffi::OsString;
 use std::io::BufReader;
 use std::os::unix::ffi::OsStrExt;
 use store::archive::Archive;
-use store::error::{Error, Result};
+use store::error::Result;
 use store::extract::{Rules, extract};
 use store::inflate::{self, CHUNK, refusal};
 
@@ -35,7 +35,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let place = place.ok_or_else(|| Error::Usage(format!("untar wants a place\n{HELP}")))?;
+    let place = place.ok_or_else(|| misused("untar", "wants a place"))?;
     rustix::process::umask(rustix::fs::Mode::empty());
     let opened = inflate::open(Box::new(BufReader::with_capacity(CHUNK, std::io::stdin())));
     let content = opened.map_err(|error| refusal(error, "reading standard input"))?;
