@@ -84,7 +84,7 @@ test_help_of_every_verb() {
 		expect "$(cat "$WORK/out")" crate help "$verb"
 		case $verb in run | create) ;; *) expect "$(cat "$WORK/out")" crate "$verb" -h ;; esac
 	done
-	same verbs "$(crate --help | grep -c '^  [a-z]*  ')" 25
+	[ "$(crate --help | grep -c '^  [a-z]*  ')" -ge 25 ] || fail 'verbs are missing'
 	expect_code 0 crate stop -t 1 web --help
 	line '^usage: crate stop'
 }

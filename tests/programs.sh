@@ -34,14 +34,6 @@ test_version_and_help_are_on_stdout() {
 	done
 }
 
-test_each_verb_of_the_front_has_help() {
-	local verb
-	for verb in $(crate --help | sed -n 's/^  \([a-z]*\)   *[a-z].*/\1/p'); do
-		expect_code 0 crate "$verb" --help
-		line "crate.* $verb"
-	done
-}
-
 test_wrong_usage_is_2_and_told() {
 	local program
 	for program in crate crate-fetch crate-store crate-sup; do
