@@ -55,7 +55,7 @@ def lead(slave, command, told, kept):
     if pid == 0:
         os.setpgid(0, 0)
         os.tcsetpgrp(0, os.getpid())
-        for changed in (signal.SIGTTOU, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+        for changed in (signal.SIGTTOU, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT):
             signal.signal(changed, signal.SIG_DFL)
         os.closerange(3, 256)
         os.execvp(command[0], command)

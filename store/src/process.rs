@@ -30,9 +30,11 @@ pub struct Process {
 }
 
 impl Process {
-    /// The child of this process that has this number now; none where it has ended.
+    /// The child of this process that has this number now; none where it has ended, or is ending: a process 1 does so for
+    /// as long as there are zombies in its namespace that somebody outside is to reap.
     pub fn now(pid: u32) -> Option<Self> {
-        let start = start_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+        let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let start = field(&line, 22).filter(|_| field(&line, 9).is_some_and(|flags| flags & EXITING == 0))?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
         Some(Self { pid, start, boot, supervisor: std::process::id(), runs: false })
     }
@@ -80,10 +82,13 @@ impl Container {
     }
 }
 
-/// Field 22 of a line of proc_pid_stat(5); the second field is a name that may hold anything.
-fn start_time(stat: &str) -> Option<u64> {
+/// The process is in exit(2) (`PF_EXITING`).
+const EXITING: u64 = 4;
+
+/// A numeric field of a line of proc_pid_stat(5), from the fourth on; the second is a name that may hold anything.
+fn field(stat: &str, number: usize) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(19)?.parse().ok()
+    rest.split_whitespace().nth(number - 3)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -92,8 +97,8 @@ mod tests {
 
     #[test]
     fn a_process_is_more_than_its_number() {
-        assert_eq!(start_time("7 (a) b) c) S 1 7 7 0 -1 4 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0"), Some(4242));
-        assert_eq!(start_time("7 (a"), None);
+        let stat = "7 (a) b) c) S 1 7 7 0 -1 4 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        assert_eq!((field(stat, 22), field(stat, 9), field("7 (a", 22)), (Some(4242), Some(4), None));
         let own = Process::now(std::process::id()).unwrap();
         assert_eq!(json::read::<Process>(own.serialize_json().as_bytes(), "own").unwrap(), own);
         assert!(own.open().is_some());
@@ -107,7 +112,7 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let descriptor = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
         assert!(ends_within(&descriptor, Duration::from_secs(60)));
-        assert!(Process::now(child.id()).unwrap().open().is_none());
+        assert_eq!(Process::now(child.id()), None);
         child.wait().unwrap();
     }
 }

@@ -51,7 +51,7 @@ fn let_go(container: &Container) -> Result<u8> {
     let state = container.state(&Store::open()?)?;
     let code = match state {
         State::Exited(code) => u8::try_from(code).unwrap_or(125),
-        State::Running | State::Restarting => 125,
+        State::Starting | State::Running | State::Restarting => 125,
         _ => return finish(Ended::Lost),
     };
     crate::tell(&format!("what container {} wrote was not read in time: the rest is in its log", container.short()));

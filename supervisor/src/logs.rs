@@ -101,7 +101,7 @@ fn print(store: &Store, container: &Container, wanted: &Wanted) -> Result<()> {
         log.read(|line| printer.line(line))?;
         printer.output.flush()?;
         let passed = wanted.until.as_ref().is_some_and(|until| *until < time::now());
-        if passed || !matches!(state?, State::Running | State::Restarting) {
+        if passed || !matches!(state?, State::Starting | State::Running | State::Restarting) {
             break;
         }
         wait(changes.as_ref())?;
