@@ -1,14 +1,17 @@
 //! The supervisor's own standard input and outputs, where the container is run in the foreground.
 
 use crate::channel::{CHUNK, Stream};
-use crate::outlet::Outlet;
+use crate::outlet::{Outlet, reopened};
+use rustix::fs::OFlags;
 use rustix::io::{Errno, Result};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Its ends: what the program writes goes on to them, and the program waits for those who read there.
 pub struct Own {
     outputs: [Output; 2],
     input: bool,
+    /// Standard input, opened once more: somebody else who reads it may take away what was there.
+    reopened: Option<OwnedFd>,
 }
 
 struct Output {
@@ -20,7 +23,9 @@ impl Own {
     /// Standard output and standard error, and standard input where it is wanted.
     pub fn new(input: bool) -> Self {
         let output = |fd: BorrowedFd<'static>| Output { outlet: Outlet::of(fd), waiting: Vec::new() };
-        Self { outputs: [output(rustix::stdio::stdout()), output(rustix::stdio::stderr())], input }
+        let outputs = [output(rustix::stdio::stdout()), output(rustix::stdio::stderr())];
+        let reopened = input.then(|| reopened(rustix::stdio::stdin(), OFlags::RDONLY)).flatten();
+        Self { outputs, input, reopened }
     }
 
     /// Does an output wait for its reader?
@@ -61,14 +66,14 @@ impl Own {
     }
 
     /// Standard input, where it is wanted and has not ended.
-    pub fn input(&self) -> Option<BorrowedFd<'static>> {
-        self.input.then(rustix::stdio::stdin)
+    pub fn input(&self) -> Option<BorrowedFd<'_>> {
+        self.input.then(|| self.reopened.as_ref().map_or(rustix::stdio::stdin(), AsFd::as_fd))
     }
 
     /// Reads standard input; nothing at its end, which comes once.
     pub fn read(&mut self) -> Option<Vec<u8>> {
         let mut bytes = vec![0; CHUNK];
-        let count = match rustix::io::read(rustix::stdio::stdin().as_fd(), bytes.as_mut_slice()) {
+        let count = match rustix::io::read(self.input()?, bytes.as_mut_slice()) {
             Err(Errno::AGAIN | Errno::INTR) => return None,
             other => other.unwrap_or(0),
         };

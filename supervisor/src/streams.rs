@@ -20,6 +20,8 @@ pub struct Streams {
     input: Option<File>,
     waiting: Vec<u8>,
     input_ends: bool,
+    /// The input does not end with a whole line.
+    within_line: bool,
     console: Option<OwnedFd>,
     terminal: bool,
 }
@@ -34,10 +36,12 @@ pub struct Inner {
 }
 
 impl Streams {
-    /// Three pipes, or two where the program gets no input.
+    /// Three pipes, or two where the program gets no input. Reading never waits: a program can open its own output for
+    /// reading (proc_pid_fd(5)), and take away what was there.
     pub fn pipes(input: bool) -> Result<(Self, Inner)> {
         let ((out, program_out), (err, program_err)) = (child::pipe()?, child::pipe()?);
-        let mut own = Self { outputs: [Some(out.into()), Some(err.into())], ..Self::default() };
+        let outputs = [Some(never_blocking(out)?), Some(never_blocking(err)?)];
+        let mut own = Self { outputs, ..Self::default() };
         let mut inner = Inner { input: None, outputs: Some([program_out, program_err]) };
         if input {
             let (program_in, pipe) = child::pipe()?;
@@ -121,6 +125,7 @@ impl Streams {
     pub fn give(&mut self, bytes: &[u8]) {
         if self.takes_input() {
             self.waiting.extend_from_slice(bytes);
+            self.within_line = bytes.last().map_or(self.within_line, |last| *last != b'\n');
             self.push();
         }
     }
@@ -129,7 +134,9 @@ impl Streams {
     pub fn end_input(&mut self) {
         if self.takes_input() {
             if self.terminal {
-                self.waiting.push(END_OF_FILE);
+                // Within a line the first one only hands over what there is of it.
+                self.waiting.extend(if self.within_line { [END_OF_FILE; 2].as_slice() } else { &[END_OF_FILE] });
+                self.within_line = false;
             } else {
                 self.input_ends = true;
             }
@@ -161,7 +168,9 @@ impl Streams {
         let master = self.outputs[0].as_ref().filter(|_| self.terminal)?;
         let modes = tcgetattr(master).ok().filter(|modes| modes.local_modes.contains(LocalModes::ISIG))?;
         let keys = [(SpecialCodeIndex::VINTR, libc::SIGINT), (SpecialCodeIndex::VQUIT, libc::SIGQUIT)];
-        let (_, signal) = keys.into_iter().find(|(key, _)| bytes.contains(&modes.special_codes[*key]))?;
+        // 0 (_POSIX_VDISABLE) stands for no key.
+        let typed = |key| modes.special_codes[key] != 0 && bytes.contains(&modes.special_codes[key]);
+        let (_, signal) = keys.into_iter().find(|(key, _)| typed(*key))?;
         // A job that a shell inside has in the foreground gets it in place of the shell.
         tcgetpgrp(master).is_ok_and(|group| group.as_raw_nonzero().get() == first).then_some(signal)
     }
@@ -187,5 +196,23 @@ impl Streams {
 
 fn never_blocking(fd: OwnedFd) -> Result<File> {
     let set = fcntl_getfl(&fd).and_then(|flags| fcntl_setfl(&fd, flags | OFlags::NONBLOCK));
-    set.doing(|| "preparing the program's input".into()).map(|()| fd.into())
+    set.doing(|| "preparing the program's streams".into()).map(|()| fd.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_that_the_program_reads_itself_is_not_waited_for() {
+        let (mut own, inner) = Streams::pipes(false).unwrap();
+        assert_eq!(own.read(Stream::Out), b"");
+        assert!(!own.are_read());
+        let [out, err] = inner.outputs.unwrap();
+        assert_eq!(rustix::io::write(&out, b"x"), Ok(1));
+        assert_eq!(own.read(Stream::Out), b"x");
+        drop((out, err));
+        assert_eq!((own.read(Stream::Out), own.read(Stream::Err)), (Vec::new(), Vec::new()));
+        assert!(own.are_read());
+    }
 }
