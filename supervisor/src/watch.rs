@@ -19,8 +19,8 @@ use store::log::Log;
 /// How long the outputs of a program that has ended are read on while nothing comes: another process may have them.
 const DRAIN: Duration = Duration::from_millis(300);
 
-/// How many clients there can be at once.
-const CLIENTS: usize = 64;
+/// How long to wait before another client is let in, where there are no descriptors for it.
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// What is waited on.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,12 +68,15 @@ impl Watch {
     /// Watches a program until it has ended and everything that it wrote has gone where it belongs; `runs` is called
     /// when it runs.
     pub fn program(&mut self, mut program: Program, runs: impl FnOnce(&Program)) -> Result<Outcome> {
-        let mut runs = Some(runs);
+        let (mut runs, mut ended) = (Some(runs), None);
         while !self.is_done(&program) {
             let draining = program.has_ended() && !self.is_behind();
             let happened = self.happened(Some(&program), draining.then_some(DRAIN))?;
-            if draining && happened.is_empty() {
-                program.streams.close();
+            if program.has_ended() {
+                let late = ended.get_or_insert_with(Instant::now).elapsed() >= DRAIN;
+                if draining && happened.is_empty() || self.killed && late {
+                    program.streams.close();
+                }
             }
             for (source, events) in happened {
                 self.serve(source, events, &mut program)?;
@@ -99,13 +102,13 @@ impl Watch {
             if left.is_zero() {
                 return Ok(());
             }
-            for (source, _) in self.happened(None, Some(left))? {
+            for (source, events) in self.happened(None, Some(left))? {
                 match source {
                     Source::Signal => {
                         self.stopping |= signals::next(&self.signals).is_some_and(signals::means_end);
                     }
                     Source::Door => self.open_door(),
-                    Source::Client(place) => self.hear(place, None),
+                    Source::Client(place) => self.attend(place, events, None),
                     _ => {}
                 }
             }
@@ -144,13 +147,9 @@ impl Watch {
     fn sources(&self, program: Option<&Program>) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
         let room = program.is_none_or(|program| program.streams.has_room());
         let mut sources = vec![(Source::Signal, self.signals.as_fd(), PollFlags::IN)];
-        if let Some(door) = self.door.as_ref().filter(|_| self.clients.count() < CLIENTS) {
-            sources.push((Source::Door, door.as_fd(), PollFlags::IN));
-        }
-        for (place, socket, behind) in self.clients.sockets(room) {
-            let events = if behind { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-            sources.push((Source::Client(place), socket, events));
-        }
+        sources.extend(self.clients.sockets(room).map(|(place, fd, events)| (Source::Client(place), fd, events)));
+        // After the clients: what has been asked for is done before somebody has to go for one who comes.
+        sources.extend(self.door.as_ref().map(|door| (Source::Door, door.as_fd(), PollFlags::IN)));
         let Some(own) = &self.own else { return sources };
         for stream in [Stream::Out, Stream::Err] {
             sources.extend(own.output(stream).map(|fd| (Source::OwnOutput(stream), fd, PollFlags::OUT)));
@@ -188,14 +187,7 @@ impl Watch {
                 }
             }
             Source::Door => self.open_door(),
-            Source::Client(place) => {
-                if events.contains(PollFlags::OUT) {
-                    self.clients.push(place);
-                }
-                if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-                    self.hear(place, Some(program));
-                }
-            }
+            Source::Client(place) => self.attend(place, events, Some(program)),
             Source::OwnInput => match self.own.as_mut().and_then(Own::read) {
                 Some(bytes) if bytes.is_empty() => program.streams.end_input(),
                 Some(bytes) => program.streams.give(&bytes),
@@ -243,6 +235,7 @@ impl Watch {
                     && let Some(own) = &mut self.own
                 {
                     own.give_up();
+                    program.streams.close(); // Another process may go on writing for ever.
                 }
             }
             _ => {
@@ -253,9 +246,22 @@ impl Watch {
     }
 
     fn open_door(&mut self) {
-        let door = self.door.as_ref();
-        if let Some(Ok((socket, _))) = door.map(|door| acceptfrom_with(door, SocketFlags::CLOEXEC)) {
-            self.clients.add_guest(socket);
+        let Some(door) = &self.door else { return };
+        match acceptfrom_with(door, SocketFlags::CLOEXEC) {
+            Ok((socket, _)) => self.clients.add_guest(socket),
+            // It would be told of again at once.
+            Err(_) if !self.clients.let_one_go() => std::thread::sleep(MOMENT),
+            Err(_) => {}
+        }
+    }
+
+    /// Sends a client what waits for it, and does what it asks for.
+    fn attend(&mut self, place: usize, events: PollFlags, program: Option<&mut Program>) {
+        if events.contains(PollFlags::OUT) {
+            self.clients.push(place);
+        }
+        if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+            self.hear(place, program);
         }
     }
 
