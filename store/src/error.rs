@@ -1,5 +1,6 @@
 //! The one error type, and the exit code that each kind of error means to the program that called.
 
+use rustix::io::Errno;
 use std::fmt;
 use std::io;
 
@@ -68,7 +69,7 @@ impl fmt::Display for Error {
             | Self::Network(text)
             | Self::Refused(text)
             | Self::Failed(text) => text,
-            Self::Io { doing, source } => &format!("{doing}: {}", reason(source)),
+            Self::Io { doing, source } => &format!("{doing}: {}{}", reason(source), limit(source)),
         };
         f.write_str(&text.replace(|c: char| c.is_control() && c != '\n', "?"))
     }
@@ -78,6 +79,14 @@ impl fmt::Display for Error {
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// Which limit the system's reason is about, where it does not say so itself.
+fn limit(error: &io::Error) -> &'static str {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => "\nhint: the limit on open files is reached: see ulimit -n",
+        _ => "",
+    }
 }
 
 impl std::error::Error for Error {}

@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::Deserialize;
 use std::fs;
 use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// The first process of a container, told from every other that has had or will have its number.
@@ -51,7 +51,7 @@ impl Process {
 }
 
 /// Does the process end within this time (pidfd_open(2), `POLLIN`)? One that nobody has waited for yet has ended too.
-pub fn ends_within(process: &OwnedFd, time: Duration) -> bool {
+pub fn ends_within(process: &impl AsFd, time: Duration) -> bool {
     let mut polled = [PollFd::new(process, PollFlags::IN)];
     let time = Timespec::try_from(time).ok();
     loop {

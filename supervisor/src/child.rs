@@ -93,15 +93,29 @@ pub fn take_over(child: &OwnedFd) -> Option<OwnedFd> {
     })
 }
 
+/// fork(2), for what `doing` says: `None` in the child.
+pub fn fork(doing: &str) -> Result<Option<sys::Child>> {
+    sys::clone(0).map_err(|error| no_process(doing, &error))
+}
+
+/// Explains why there is no new process.
+pub fn no_process(doing: &str, error: &std::io::Error) -> Error {
+    let limit = if error.raw_os_error() == Some(libc::EAGAIN) { NO_PROCESSES } else { "" };
+    Error::Failed(format!("{doing}: {}{limit}", reason(error)))
+}
+
+/// What `EAGAIN` means of fork(2).
+const NO_PROCESSES: &str = "\nhint: a limit on processes is reached: see ulimit -u, and pids.max of the cgroup";
+
 /// Explains why the kernel makes no namespaces, as far as its error tells.
 pub fn explain(error: std::io::Error, maps: &IdMaps) -> Error {
     let hint = match error.raw_os_error() {
         Some(libc::ENOSPC) => "\nhint: sysctl user.max_user_namespaces, or a limit of another namespace, is reached",
-        Some(libc::EAGAIN) => "\nhint: ulimit -u, or a limit of processes of a cgroup, is reached",
         Some(libc::EPERM) if maps.has_namespace() => {
             "\nhint: this system denies user namespaces: see sysctl kernel.unprivileged_userns_clone, \
              kernel.apparmor_restrict_unprivileged_userns and user.max_user_namespaces"
         }
+        Some(libc::EAGAIN) => NO_PROCESSES,
         Some(libc::EPERM) => "\nhint: root without CAP_SYS_ADMIN cannot make namespaces",
         _ => "",
     };

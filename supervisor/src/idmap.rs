@@ -1,5 +1,6 @@
 //! Id maps: which ids of the host a user namespace has (user_namespaces(7), subuid(5), newuidmap(1)).
 
+use crate::child;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -83,7 +84,10 @@ impl Mapping {
 fn start(program: &'static str, pid: i32, maps: &[String]) -> Result<(&'static str, Child)> {
     let mut command = Command::new(program);
     command.arg(pid.to_string()).args(maps).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    command.spawn().doing(|| format!("starting {program}")).map(|child| (program, child))
+    command
+        .spawn()
+        .map_err(|error| child::no_process(&format!("starting {program}"), &error))
+        .map(|child| (program, child))
 }
 
 fn finish(program: &str, mut child: Child) -> Result<()> {

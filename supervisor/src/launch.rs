@@ -12,13 +12,19 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use store::error::Doing;
-use store::process::Process;
+use std::time::Duration;
+use store::process::{Process, ends_within};
 use store::spec::{Spec, annotation};
 use store::{Container, Error, Result, Store};
 
 /// The exit code for a container in which nothing can be run, as podman has it.
 pub const NOT_RUNNING: u8 = 126;
+
+/// Why, where it ran a moment ago.
+const ENDED: &str = "the container ended before it could be joined";
+
+/// How long the first process may take to end where nothing can be started beside it any more.
+const ENDS: Duration = Duration::from_secs(1);
 
 /// What a child needs to become crate-init.
 pub struct Body {
@@ -131,16 +137,22 @@ pub fn joined(first: BorrowedFd, spec: &Spec, input: bool, size: Size) -> std::r
     let (body, face) = Body::new(spec.process.terminal, input)?;
     body.fill(&Plan::joined(spec, body.console(size))?)?;
     let (own, other) = channel::pair()?;
-    let Some(joiner) = sys::clone(0).doing(|| "starting a child".into())? else {
+    let Some(joiner) = child::fork("starting a child")? else {
         drop(own);
         if let Err(error) = join(first, spec, true) {
-            let code = if error.raw_os_error() == Some(libc::ESRCH) { NOT_RUNNING } else { 125 };
-            body.give_up(code, &format!("joining the container: {}", child::reason(&error)));
+            match error.raw_os_error() {
+                Some(libc::ESRCH) => body.give_up(NOT_RUNNING, ENDED),
+                _ => body.give_up(125, &format!("joining the container: {}", child::reason(&error))),
+            }
         }
         // Only a child is in the pid namespace, and only a sibling of this process can be waited for outside.
         match sys::clone(sys::SIBLING) {
             Ok(Some(program)) => child::hand_over(&other, Some(program.pidfd.as_fd())),
             Ok(None) => std::process::exit(body.execute().into()),
+            // What a pid namespace says whose first process is ending (pid_namespaces(7)).
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && ends_within(&first, ENDS) => {
+                body.give_up(NOT_RUNNING, ENDED)
+            }
             Err(error) => body.give_up(125, &format!("starting a process in the container: {}", child::reason(&error))),
         }
         std::process::exit(0);
@@ -149,7 +161,7 @@ pub fn joined(first: BorrowedFd, spec: &Spec, input: bool, size: Size) -> std::r
     let pidfd = child::take_over(&own);
     child::wait_for(&joiner)?;
     let Some(pidfd) = pidfd else {
-        let silent = || Outcome::Failed(NOT_RUNNING, "the container ended before it could be joined".into());
+        let silent = || Outcome::Failed(NOT_RUNNING, ENDED.into());
         return Err(last_words(face.ready).unwrap_or_else(silent));
     };
     let pid = child::pid_of(&pidfd).unwrap_or(0);

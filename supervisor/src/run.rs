@@ -7,7 +7,7 @@ use crate::keys;
 use crate::plan::Plan;
 use crate::stop::Chosen;
 use crate::supervise::{Owner, supervise};
-use crate::{signals, sys, terminal};
+use crate::{child, signals, sys, terminal};
 use lexopt::{Arg, Parser, ValueExt};
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -38,8 +38,8 @@ fn flags(parser: &mut Parser, verb: &str) -> Result<Flags> {
             Arg::Short('a') | Arg::Long("attach") => flags.attach = true,
             Arg::Short('i') | Arg::Long("interactive") => flags.input = Some(true),
             Arg::Long("detach-keys") => flags.keys = keys::parse(&parser.value()?.string()?)?,
-            Arg::Long("ready-fd") => flags.events.ready = Some(descriptor(parser, "--ready-fd")?),
-            Arg::Long("events-fd") => flags.events.lines = Some(descriptor(parser, "--events-fd")?),
+            Arg::Long("ready-fd") => flags.events.ready = Some(descriptor(parser, "--ready-fd", &flags.events)?),
+            Arg::Long("events-fd") => flags.events.lines = Some(descriptor(parser, "--events-fd", &flags.events)?),
             Arg::Short('d') | Arg::Long("detach") if verb == "start" => {} // It does, unless told to attach.
             Arg::Long("all") if verb == "start" => chosen.all = true,
             Arg::Value(name) => chosen.named.push(name.string()?),
@@ -55,11 +55,15 @@ fn flags(parser: &mut Parser, verb: &str) -> Result<Flags> {
     Ok(flags)
 }
 
-/// A descriptor that the caller has opened for this program.
-fn descriptor(parser: &mut Parser, option: &str) -> Result<File> {
+/// A descriptor that the caller has opened for this program, and that is not `taken` yet.
+fn descriptor(parser: &mut Parser, option: &str, taken: &Events) -> Result<File> {
     let number: RawFd = parser.value()?.parse()?;
     if number < 3 {
         return Err(Error::Usage(format!("{option} {number}: the first three descriptors have another meaning")));
+    }
+    // Closed twice, it would be another file that is closed.
+    if [&taken.ready, &taken.lines].into_iter().flatten().any(|file| file.as_raw_fd() == number) {
+        return Err(Error::Usage(format!("{option} {number}: the descriptor has been named already")));
     }
     sys::adopt(number).map(File::from).doing(|| format!("{option} {number}"))
 }
@@ -183,7 +187,7 @@ fn background(name: &str, size: Size, events: Events) -> Result<OwnedFd> {
 /// that are `kept` and one end of a channel; the other end of that. Its result is the exit code of that process.
 pub fn in_background(kept: &[RawFd], work: impl FnOnce(OwnedFd) -> Result<(u8, Option<String>)>) -> Result<OwnedFd> {
     let (own, other) = channel::pair()?;
-    let Some(_) = sys::clone(0).doing(|| "starting the supervisor".into())? else {
+    let Some(_) = child::fork("starting the supervisor")? else {
         drop(own);
         sys::close_all_but(&[kept, &[0, 1, 2, other.as_raw_fd()]].concat());
         let left = leave().inspect_err(|error| refuse(&other, error));

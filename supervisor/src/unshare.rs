@@ -39,7 +39,7 @@ fn enter(maps: &IdMaps) -> Result<()> {
     let own = rustix::process::getpid().as_raw_nonzero().get();
     let (wait, go) = child::pipe()?;
     let (wait, go) = (std::fs::File::from(wait), std::fs::File::from(go));
-    let Some(mapper) = sys::clone(0).doing(|| "starting a child".into())? else {
+    let Some(mapper) = child::fork("starting a child")? else {
         drop(go);
         // Nobody is left to map ids for where the parent could not make the namespace; it says why.
         let released = (&wait).read_exact(&mut [0]).is_ok();

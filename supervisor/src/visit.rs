@@ -62,7 +62,7 @@ pub fn visit(parser: &mut lexopt::Parser) -> Result<u8> {
             plan.extend(words(&["--bare"]));
         }
         let start = |work: &dyn Fn(&OwnedFd) -> u8, report: &OwnedFd| {
-            if let Some(child) = sys::clone(0).doing(|| "starting a child".into())? {
+            if let Some(child) = child::fork("starting a child")? {
                 return Ok(child);
             }
             let joined = join(process.as_fd(), &spec, false);
