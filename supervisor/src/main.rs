@@ -130,6 +130,8 @@ fn say(text: &str) -> Result<u8> {
 
 /// Says something on standard error; where nobody can read it, the work goes on all the same.
 fn tell(what: &impl Display) {
+    // What crate-init says may quote an image: it must not steer a terminal.
+    let what = what.to_string().replace(|c: char| c.is_control() && c != '\n', "?");
     let _ = writeln!(io::stderr(), "crate-sup: {what}");
 }
 

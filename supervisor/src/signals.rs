@@ -34,6 +34,9 @@ pub fn forwarded() -> Vec<i32> {
 /// The signals by which a program ends itself: kill(1) of its own id in a shell, abort(3).
 pub const DEADLY: [u32; 6] = [1, 2, 3, 6, 9, 15]; // SIGHUP SIGINT SIGQUIT SIGABRT SIGKILL SIGTERM
 
+/// How often it is looked for processes that are still to be stopped: some may fork faster than they are found.
+const ROUNDS: usize = 16;
+
 /// Signals whose default is to end nothing: they do nothing, or stop a process or let it go on (signal(7)).
 const HARMLESS: [i32; 8] = [
     libc::SIGCHLD,
@@ -90,7 +93,7 @@ pub fn freeze(child: &Child, first: bool, stop: bool) {
     if first {
         // Who was forked while others were being stopped is found in the next round.
         let mut stopped = BTreeSet::new();
-        loop {
+        for _ in 0..ROUNDS {
             let new: Vec<i32> = members(child.pid).into_iter().filter(|pid| stopped.insert(*pid)).collect();
             if new.is_empty() {
                 break;
