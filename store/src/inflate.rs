@@ -9,7 +9,7 @@ use miniz_oxide::inflate::core::inflate_flags::{TINFL_FLAG_HAS_MORE_INPUT, TINFL
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
-use std::io::{self, BufRead, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 
 /// Bytes that are read, inflated and passed on at once: large enough that the inner loops run undisturbed.
 pub const CHUNK: usize = 256 << 10;
@@ -29,21 +29,40 @@ pub fn refusal(error: io::Error, doing: &str) -> Error {
 }
 
 /// What is read from; of one type, so that there is one copy of the loops that read it.
-type Input<'a> = io::Chain<io::Cursor<Vec<u8>>, Box<dyn BufRead + Send + 'a>>;
+type Input<'a> = BufReader<io::Chain<io::Cursor<Vec<u8>>, Box<dyn Read + 'a>>>;
+
+/// What compressed or plain content holds.
+pub struct Content<'a>(Format<'a>);
+
+enum Format<'a> {
+    Gzip(Gzip<'a>),
+    Zstd(Zstd<'a>),
+    Plain(Input<'a>),
+}
+
+impl Read for Content<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Format::Gzip(gzip) => gzip.read(buffer),
+            Format::Zstd(zstd) => zstd.read(buffer),
+            Format::Plain(plain) => plain.read(buffer),
+        }
+    }
+}
 
 /// Opens compressed or plain content for reading; nothing is assumed of it but its first bytes.
-pub fn open<'a>(mut input: Box<dyn BufRead + Send + 'a>) -> io::Result<Box<dyn Read + Send + 'a>> {
+pub fn open<'a>(mut input: Box<dyn Read + 'a>) -> io::Result<Content<'a>> {
     let mut first = Vec::new();
     (&mut input).take(6).read_to_end(&mut first)?;
     let magic: &[u8] = &first.clone();
-    let input: Input<'a> = io::Cursor::new(first).chain(input);
-    match magic {
-        [0x1f, 0x8b, ..] => Ok(Box::new(Gzip::new(input))),
-        [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Box::new(Zstd::new(input))),
-        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Err(damaged("it is in bzip2, which no layer may be")),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Err(damaged("it is in xz, which no layer may be")),
-        _ => Ok(Box::new(input)),
-    }
+    let input = BufReader::with_capacity(CHUNK, io::Cursor::new(first).chain(input));
+    Ok(Content(match magic {
+        [0x1f, 0x8b, ..] => Format::Gzip(Gzip::new(input)),
+        [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => Format::Zstd(Zstd::new(input)),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => return Err(damaged("it is in bzip2, which no layer may be")),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => return Err(damaged("it is in xz, which no layer may be")),
+        _ => Format::Plain(input),
+    }))
 }
 
 /// A reader that hashes what is read through it.
@@ -97,6 +116,7 @@ struct Gzip<'a> {
     next: usize,
     /// How many bytes before `next` are yet to be passed on.
     ready: usize,
+    tables: Box<Tables>,
     crc: u32,
     length: u32,
     at: Place,
@@ -111,8 +131,8 @@ enum Place {
 
 impl<'a> Gzip<'a> {
     fn new(input: Input<'a>) -> Self {
-        let state = Box::new(DecompressorOxide::new());
-        Self { input, state, ring: vec![0; CHUNK], next: 0, ready: 0, crc: 0, length: 0, at: Place::Header }
+        let (state, tables) = (Box::new(DecompressorOxide::new()), tables());
+        Self { input, state, ring: vec![0; CHUNK], next: 0, ready: 0, tables, crc: 0, length: 0, at: Place::Header }
     }
 
     /// Reads a member's header (RFC 1952, 2.3).
@@ -145,7 +165,7 @@ impl<'a> Gzip<'a> {
         let (status, read, written) = decompress(&mut self.state, bytes, &mut self.ring, self.next, flags);
         self.input.consume(read);
         let output = &self.ring[self.next..self.next + written];
-        self.crc = crc32(self.crc, output);
+        self.crc = crc32(&self.tables, self.crc, output);
         self.length = self.length.wrapping_add(u32::try_from(written).unwrap_or(u32::MAX));
         self.ready = written;
         self.next = (self.next + written) % self.ring.len();
@@ -172,7 +192,7 @@ impl<'a> Gzip<'a> {
     }
 }
 
-impl Read for Gzip<'_> {
+impl Gzip<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.ready == 0 {
             match self.at {
@@ -196,12 +216,12 @@ impl Read for Gzip<'_> {
 /// zstd (RFC 8878): any number of frames, skippable ones among them.
 struct Zstd<'a> {
     input: Input<'a>,
-    frame: FrameDecoder,
+    frame: Box<FrameDecoder>,
 }
 
 impl<'a> Zstd<'a> {
     fn new(input: Input<'a>) -> Self {
-        Self { input, frame: FrameDecoder::new() }
+        Self { input, frame: Box::new(FrameDecoder::new()) }
     }
 
     /// Begins the next frame; `false` at the end of the input.
@@ -230,7 +250,7 @@ impl<'a> Zstd<'a> {
     }
 }
 
-impl Read for Zstd<'_> {
+impl Zstd<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.frame.can_collect() == 0 {
             if self.frame.is_finished() {
@@ -275,34 +295,29 @@ pub fn only_zeros(input: &mut dyn BufRead, otherwise: &str) -> io::Result<()> {
     }
 }
 
-/// Tables for eight bytes at a time: `TABLES[k][b]` is the remainder of byte `b` with `k` zero bytes after it.
-static TABLES: [[u32; 256]; 8] = tables();
+/// Tables for eight bytes at a time: `tables[k][b]` is the remainder of byte `b` with `k` zero bytes after it.
+type Tables = [[u32; 256]; 8];
 
-const fn tables() -> [[u32; 256]; 8] {
-    let mut tables = [[0; 256]; 8];
-    let (mut index, mut byte) = (0, 0);
-    while index < 256 {
-        let mut remainder: u32 = byte;
-        let mut bit = 0;
-        while bit < 8 {
-            remainder = (remainder >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(remainder & 1));
-            bit += 1;
-        }
-        tables[0][index] = remainder;
-        (index, byte) = (index + 1, byte + 1);
+/// Made when they are needed: that takes a moment, and in the program they would be 8 KiB.
+fn tables() -> Box<Tables> {
+    let mut tables = Box::new([[0; 256]; 8]);
+    for (byte, place) in (0..).zip(&mut tables[0]) {
+        let bit = |remainder: u32, _| (remainder >> 1) ^ (0xedb8_8320 & 0_u32.wrapping_sub(remainder & 1));
+        *place = (0..8).fold(byte, bit);
     }
-    while index < 256 * 8 {
-        let before = tables[index / 256 - 1][index % 256];
-        tables[index / 256][index % 256] = (before >> 8) ^ tables[0][(before & 0xff) as usize];
-        index += 1;
+    for zeros in 1..8 {
+        for byte in 0..256 {
+            let before = tables[zeros - 1][byte];
+            tables[zeros][byte] = (before >> 8) ^ tables[0][(before & 0xff) as usize];
+        }
     }
     tables
 }
 
 /// Goes on with the CRC-32 of RFC 1952, section 8; it begins with 0.
-fn crc32(crc: u32, bytes: &[u8]) -> u32 {
+fn crc32(tables: &Tables, crc: u32, bytes: &[u8]) -> u32 {
     let mut crc = !crc;
-    let [t0, t1, t2, t3, t4, t5, t6, t7] = &TABLES;
+    let [t0, t1, t2, t3, t4, t5, t6, t7] = tables;
     let (eights, rest) = bytes.as_chunks::<8>();
     // Written out, for this is where small code would cost most.
     for [a, b, c, d, e, f, g, h] in eights {
@@ -327,15 +342,24 @@ mod tests {
             bytes.extend(b"\x03\0abcname\0comment\0\x11\x22");
         }
         bytes.extend(compress_to_vec(content, 6));
-        bytes.extend(crc32(0, content).to_le_bytes());
+        bytes.extend(crc32(&tables(), 0, content).to_le_bytes());
         bytes.extend(u32::try_from(content.len()).unwrap().to_le_bytes());
         bytes
     }
 
+    /// Input that comes a few bytes at a time, so that every boundary falls everywhere.
+    struct Drops<'a>(&'a [u8]);
+
+    impl Read for Drops<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let most = buffer.len().min(7);
+            self.0.read(&mut buffer[..most])
+        }
+    }
+
     fn all(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
-        // A tiny buffer, so that every boundary falls everywhere.
-        open(Box::new(io::BufReader::with_capacity(7, bytes)))?.read_to_end(&mut content).map(|_| content)
+        open(Box::new(Drops(bytes)))?.read_to_end(&mut content).map(|_| content)
     }
 
     fn sample(length: usize) -> Vec<u8> {
@@ -349,6 +373,7 @@ mod tests {
 
     #[test]
     fn crc32_is_that_of_the_standard() {
+        let crc32 = |crc, bytes: &[u8]| crc32(&tables(), crc, bytes);
         assert_eq!(crc32(0, b"123456789"), 0xcbf4_3926);
         assert_eq!(crc32(crc32(0, b"1234"), b"56789"), 0xcbf4_3926);
         assert_eq!(crc32(0, b""), 0);

@@ -112,7 +112,7 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    fn archive(&mut self, input: Box<dyn Read + Send>) -> Result<()> {
+    fn archive(&mut self, input: Box<dyn Read>) -> Result<()> {
         let contents = Contents::read(self.store, input)?;
         let (index, manifest) =
             (contents.documents.get(&b"index.json"[..]), contents.documents.get(&b"manifest.json"[..]));

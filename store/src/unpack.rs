@@ -11,19 +11,21 @@ use crate::root::{Store, sync_dir};
 use crate::tree;
 use rustix::fs::{FlockOperation, Mode, fchmod, flock, fremovexattr, syncfs};
 use rustix::io::Errno;
-use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How many chunks wait between inflating and writing.
 const QUEUE: usize = 4;
+
+/// A chunk on its way to be written, or on its way back to be filled again.
+type Chunk = io::Result<Vec<u8>>;
 
 /// How long another program is waited for with layers of ours unpublished.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,7 +37,7 @@ pub struct Unpacking<'a> {
     left_out: LeftOut,
     /// What was asked for and is not published: blob and diffid, in that order.
     asked: Vec<(Digest, Digest)>,
-    ready: HashMap<Digest, Ready>,
+    ready: Vec<(Digest, Ready)>,
 }
 
 /// A layer that is unpacked, but not visible yet.
@@ -49,7 +51,7 @@ impl<'a> Unpacking<'a> {
     pub fn new(store: &'a Store) -> Result<Self> {
         rustix::process::umask(Mode::empty());
         let owners = Rc::new(Owners::here()?);
-        Ok(Self { store, owners, left_out: LeftOut::default(), asked: Vec::new(), ready: HashMap::new() })
+        Ok(Self { store, owners, left_out: LeftOut::default(), asked: Vec::new(), ready: Vec::new() })
     }
 
     /// Unpacks a layer, unless it is there. One that another program is unpacking is left until the end.
@@ -61,7 +63,7 @@ impl<'a> Unpacking<'a> {
         // Waiting here, with other layers claimed, two programs could wait for one another.
         if let Some(claim) = Claim::new(self.store, diff_id, FlockOperation::NonBlockingLockExclusive)? {
             let ready = self.unpack(blob, diff_id, claim)?;
-            self.ready.insert(diff_id.clone(), ready);
+            self.ready.push((diff_id.clone(), ready));
         }
         Ok(())
     }
@@ -82,13 +84,19 @@ impl<'a> Unpacking<'a> {
     pub fn publish(&mut self) -> Result<()> {
         let mut batch = Vec::new();
         for (_, diff_id) in std::mem::take(&mut self.asked) {
-            match self.ready.remove(&diff_id) {
+            match self.take(&diff_id) {
                 Some(ready) if ready.layer.is_settled() => batch.push((diff_id, ready)),
                 Some(_) => self.left_out.layers += 1,
                 None => {}
             }
         }
         self.flush(&mut batch)
+    }
+
+    /// The layer of this diffid, if it waits to be published.
+    fn take(&mut self, diff_id: &Digest) -> Option<Ready> {
+        let place = self.ready.iter().position(|(known, _)| known == diff_id)?;
+        Some(self.ready.swap_remove(place).1)
     }
 
     /// What could not be kept, in one line for each kind.
@@ -100,7 +108,7 @@ impl<'a> Unpacking<'a> {
     fn publish_in_order(&mut self, pairs: &[(Digest, Digest)]) -> Result<()> {
         let mut batch: Vec<(Digest, Ready)> = Vec::new();
         for (place, (blob, diff_id)) in pairs.iter().enumerate() {
-            let mut ready = match self.ready.remove(diff_id) {
+            let mut ready = match self.take(diff_id) {
                 Some(ready) => ready,
                 None if self.store.layer_path(diff_id).exists() => continue,
                 None if batch.iter().any(|(known, _)| known == diff_id) => continue,
@@ -241,7 +249,7 @@ impl Drop for Claim {
 fn extract(layer: &mut Layer, file: File, blob: &Digest, diff_id: &Digest) -> Result<()> {
     thread::scope(|scope| {
         let (full, chunks) = sync_channel(QUEUE);
-        let (used, empty) = channel();
+        let (used, empty) = sync_channel(QUEUE);
         let reader = thread::Builder::new().spawn_scoped(scope, move || produce(file, blob, &full, &empty));
         let reader = reader.doing(|| "starting a thread".into())?;
         let hasher = diff_id.hasher();
@@ -264,12 +272,7 @@ fn extract(layer: &mut Layer, file: File, blob: &Digest, diff_id: &Digest) -> Re
 }
 
 /// Sends a blob's content in chunks; the digest of the blob, if all of it was read.
-fn produce(
-    file: File,
-    blob: &Digest,
-    full: &SyncSender<io::Result<Vec<u8>>>,
-    empty: &Receiver<Vec<u8>>,
-) -> Option<Digest> {
+fn produce(file: File, blob: &Digest, full: &SyncSender<Chunk>, empty: &Receiver<Chunk>) -> Option<Digest> {
     let mut hashing = Hashing::new(file, blob.hasher());
     let sent = send(&mut hashing, full, empty);
     match sent {
@@ -282,14 +285,10 @@ fn produce(
     }
 }
 
-fn send(
-    input: impl Read + Send,
-    full: &SyncSender<io::Result<Vec<u8>>>,
-    empty: &Receiver<Vec<u8>>,
-) -> io::Result<bool> {
-    let mut content = inflate::open(Box::new(BufReader::with_capacity(CHUNK, input)))?;
+fn send(input: impl Read, full: &SyncSender<Chunk>, empty: &Receiver<Chunk>) -> io::Result<bool> {
+    let mut content = inflate::open(Box::new(input))?;
     loop {
-        let mut chunk = empty.try_recv().unwrap_or_default();
+        let mut chunk = if let Ok(Ok(used)) = empty.try_recv() { used } else { Vec::new() };
         chunk.resize(CHUNK, 0);
         let count = read_full(&mut content, &mut chunk)?;
         chunk.truncate(count);
@@ -304,8 +303,8 @@ fn send(
 
 /// The content as it comes out of the other thread, hashed on its way.
 struct Chunks {
-    full: Receiver<io::Result<Vec<u8>>>,
-    used: Sender<Vec<u8>>,
+    full: Receiver<Chunk>,
+    used: SyncSender<Chunk>,
     chunk: Vec<u8>,
     next: usize,
     hasher: Hasher,
@@ -319,7 +318,7 @@ impl BufRead for Chunks {
             let used = std::mem::replace(&mut self.chunk, chunk?);
             self.next = 0;
             self.hasher.update(&self.chunk);
-            let _ = self.used.send(used); // Only to spare memory.
+            let _ = self.used.try_send(Ok(used)); // Only to spare memory.
         }
         Ok(&self.chunk[self.next..])
     }

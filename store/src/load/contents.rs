@@ -30,9 +30,8 @@ pub struct Contents {
 
 impl Contents {
     /// Reads an archive, which may be compressed, to its end.
-    pub fn read(store: &Store, input: Box<dyn Read + Send>) -> Result<Self> {
-        let input = open(Box::new(BufReader::with_capacity(CHUNK, input)))
-            .map_err(|error| refusal(error, "reading the archive"))?;
+    pub fn read(store: &Store, input: Box<dyn Read>) -> Result<Self> {
+        let input = open(input).map_err(|error| refusal(error, "reading the archive"))?;
         let mut input = BufReader::with_capacity(CHUNK, input);
         let mut archive = Archive::new(&mut input);
         let mut contents = Self::default();

@@ -37,8 +37,8 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
     }
     let place = place.ok_or_else(|| misused("untar", "wants a place"))?;
     rustix::process::umask(rustix::fs::Mode::empty());
-    let opened = inflate::open(Box::new(BufReader::with_capacity(CHUNK, std::io::stdin())));
-    let content = opened.map_err(|error| refusal(error, "reading standard input"))?;
+    let content =
+        inflate::open(Box::new(std::io::stdin())).map_err(|error| refusal(error, "reading standard input"))?;
     let mut content = BufReader::with_capacity(CHUNK, content);
     let left_out = extract(&mut Archive::new(&mut content), place.as_bytes(), rules)?;
     left_out.lines().iter().for_each(|notice| tell(notice));
