@@ -79,7 +79,7 @@ pub fn spec(request: &Request, image: &Image, layers: &str, id: &str, caller: &C
         no_new_privileges: true,
     };
     let texts = process.args.iter().chain(&process.env).chain(user).chain([&process.cwd]);
-    let texts = texts.chain(execution.volumes.iter().flat_map(BTreeMap::keys));
+    let texts = texts.chain(execution.volumes.iter().flatten().map(|(volume, _)| volume));
     if texts.into_iter().any(|text| text.contains('\0')) {
         // Programs take such text as ended at the NUL: what was checked would not be what is used.
         return Err(Error::Refused(format!("image {}: its config holds a NUL byte", image.descriptor.digest)));

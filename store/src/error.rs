@@ -47,16 +47,16 @@ impl Error {
 
     /// The same error, with what it is about in front.
     #[must_use]
-    pub fn about(self, what: &str) -> Self {
-        match self {
-            Self::Usage(text) => Self::Usage(format!("{what}: {text}")),
-            Self::NotFound(text) => Self::NotFound(format!("{what}: {text}")),
-            Self::Busy(text) => Self::Busy(format!("{what}: {text}")),
-            Self::Network(text) => Self::Network(format!("{what}: {text}")),
-            Self::Refused(text) => Self::Refused(format!("{what}: {text}")),
-            Self::Failed(text) => Self::Failed(format!("{what}: {text}")),
-            Self::Io { doing, source } => Self::Io { doing: format!("{what}: {doing}"), source },
-        }
+    pub fn about(mut self, what: &str) -> Self {
+        let (Self::Usage(text)
+        | Self::NotFound(text)
+        | Self::Busy(text)
+        | Self::Network(text)
+        | Self::Refused(text)
+        | Self::Failed(text)
+        | Self::Io { doing: text, .. }) = &mut self;
+        text.insert_str(0, &format!("{what}: "));
+        self
     }
 }
 

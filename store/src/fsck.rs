@@ -12,11 +12,9 @@ use std::fs;
 /// A check on its way: the faults found so far.
 struct Check<'a> {
     store: &'a Store,
-    /// The size of each sound blob.
-    sound: BTreeMap<Digest, u64>,
-    /// Why a blob is not sound.
-    damaged: BTreeMap<Digest, String>,
-    /// The damaged blobs that some image was told to need.
+    /// The size of each blob, or why it is not sound.
+    blobs: BTreeMap<Digest, std::result::Result<u64, String>>,
+    /// The blobs that are not as some image needs them.
     told: BTreeSet<Digest>,
     faults: Vec<String>,
 }
@@ -26,14 +24,15 @@ impl Store {
     pub fn check(&self) -> Result<Vec<String>> {
         // First: while the store is in use nothing is collected, but images come.
         let index = self.index()?;
-        let (sound, damaged) = self.check_blobs()?;
-        let mut check = Check { store: self, sound, damaged, told: BTreeSet::new(), faults: Vec::new() };
+        let mut check = Check { store: self, blobs: self.check_blobs()?, told: BTreeSet::new(), faults: Vec::new() };
         for entry in index.manifests {
             let name = entry.ref_name().unwrap_or(entry.digest.as_str()).to_owned();
             check.entry(&entry, &name, 0);
         }
-        for (digest, reason) in &check.damaged {
-            if !check.told.contains(digest) {
+        for (digest, found) in &check.blobs {
+            if let Err(reason) = found
+                && !check.told.contains(digest)
+            {
                 check.faults.push(format!("blob {digest}: {reason}"));
             }
         }
@@ -55,8 +54,8 @@ impl Store {
         Ok(check.faults)
     }
 
-    fn check_blobs(&self) -> Result<(BTreeMap<Digest, u64>, BTreeMap<Digest, String>)> {
-        let (mut sound, mut damaged) = (BTreeMap::new(), BTreeMap::new());
+    fn check_blobs(&self) -> Result<BTreeMap<Digest, std::result::Result<u64, String>>> {
+        let mut blobs = BTreeMap::new();
         for algorithm in ["sha256", "sha512"] {
             let Ok(entries) = fs::read_dir(self.path("blobs").join(algorithm)) else {
                 continue;
@@ -66,14 +65,15 @@ impl Store {
                 let name = format!("{algorithm}:{}", entry.file_name().to_string_lossy());
                 // Other tools keep files of their own there for a while.
                 let Ok(digest) = name.parse::<Digest>() else { continue };
-                match self.hash_blob(&digest) {
-                    Ok((actual, size)) if actual == digest => drop(sound.insert(digest, size)),
-                    Ok((actual, _)) => drop(damaged.insert(digest, format!("damaged: its digest is {actual}"))),
-                    Err(error) => drop(damaged.insert(digest, error.to_string())),
-                }
+                let found = match self.hash_blob(&digest) {
+                    Ok((actual, size)) if actual == digest => Ok(size),
+                    Ok((actual, _)) => Err(format!("damaged: its digest is {actual}")),
+                    Err(error) => Err(error.to_string()),
+                };
+                blobs.insert(digest, found);
             }
         }
-        Ok((sound, damaged))
+        Ok(blobs)
     }
 }
 
@@ -85,11 +85,11 @@ impl Check<'_> {
     /// Checks one blob that an image needs.
     fn blob(&mut self, descriptor: &Descriptor, what: &str, name: &str) -> bool {
         let Descriptor { digest, size, .. } = descriptor;
-        let fault = match (self.sound.get(digest), self.damaged.get(digest)) {
-            (Some(actual), _) if actual == size => return true,
-            (Some(actual), _) => format!("{what} {digest} is of {actual} bytes, not of {size}"),
-            (None, Some(reason)) => format!("{what} {digest}: {reason}"),
-            (None, None) => format!("{what} {digest} is missing"),
+        let fault = match self.blobs.get(digest) {
+            Some(Ok(actual)) if actual == size => return true,
+            Some(Ok(actual)) => format!("{what} {digest} is of {actual} bytes, not of {size}"),
+            Some(Err(reason)) => format!("{what} {digest}: {reason}"),
+            None => format!("{what} {digest} is missing"),
         };
         self.told.insert(digest.clone());
         self.fault(name, &fault);

@@ -2,6 +2,7 @@
 
 use crate::digest::Digest;
 use crate::platform::Platform;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -108,7 +109,7 @@ pub struct Manifest {
 }
 
 /// An image config (image-spec, `config.md`). Only read.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct ImageConfig {
     /// When the image was made, RFC 3339.
     #[serde(default)]
@@ -137,7 +138,7 @@ impl ImageConfig {
 }
 
 /// The layers of an image config.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct RootFs {
     /// The digests of the uncompressed layers, the base first.
     #[serde(default)]
@@ -145,8 +146,9 @@ pub struct RootFs {
 }
 
 /// The `config` of an image config: the defaults for running it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
+#[expect(clippy::zero_sized_map_values, reason = "JSON has no sets: Go writes them as objects of empty objects")]
 pub struct Execution {
     /// `user`, `uid`, `user:group`, `uid:gid`, …
     #[serde(default)]
@@ -162,7 +164,7 @@ pub struct Execution {
     pub cmd: Option<Vec<String>>,
     /// Directories that hold data of the container; the values are empty objects.
     #[serde(default)]
-    pub volumes: Option<BTreeMap<String, Value>>,
+    pub volumes: Option<BTreeMap<String, IgnoredAny>>,
     /// The directory to start in.
     #[serde(default)]
     pub working_dir: Option<String>,
@@ -174,5 +176,5 @@ pub struct Execution {
     pub stop_signal: Option<String>,
     /// Ports that the program listens on, such as `80/tcp`.
     #[serde(default)]
-    pub exposed_ports: Option<BTreeMap<String, Value>>,
+    pub exposed_ports: Option<BTreeMap<String, IgnoredAny>>,
 }

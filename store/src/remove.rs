@@ -93,10 +93,10 @@ impl Store {
     fn sweep(&self, candidates: &Marks) -> Result<Freed> {
         let used = self.mark()?;
         let mut freed = Freed::default();
-        for digest in candidates.blobs.difference(&used.blobs) {
+        for digest in candidates.blobs.iter().filter(|digest| !used.blobs.contains(digest)) {
             self.free_blob(digest, &mut freed)?;
         }
-        for layer in candidates.layers.difference(&used.layers) {
+        for layer in candidates.layers.iter().filter(|layer| !used.layers.contains(layer)) {
             self.free_layer(layer, &mut freed)?;
         }
         Ok(freed)
