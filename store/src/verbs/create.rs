@@ -1,6 +1,6 @@
 //! `crate-store create`.
 
-use super::print;
+use super::{print, value};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
 use std::fs::{self, OpenOptions};
@@ -108,21 +108,21 @@ fn flag(given: &mut Given, name: &str, short: bool, args: &mut lexopt::Parser) -
         "tty" => request.terminal = switch(name, short, args)?,
         "rm" => request.remove = switch(name, short, args)?,
         "read-only" => request.read_only = switch(name, short, args)?,
-        "env" => given.env.push(args.value()?.string()?),
+        "env" => given.env.push(value(args)?),
         "env-file" => given.env_files.push(args.value()?.into()),
-        "workdir" => request.workdir = Some(args.value()?.string()?),
-        "user" => request.user = Some(args.value()?.string()?),
-        "name" => request.name = Some(args.value()?.string()?),
-        "hostname" => request.hostname = Some(hostname(args.value()?.string()?)?),
-        "entrypoint" => request.entrypoint = Some(args.value()?.string()?),
-        "volume" => request.mounts.push(mounts::volume(&args.value()?.string()?)?),
-        "mount" => request.mounts.push(mounts::mount(&args.value()?.string()?)?),
-        "tmpfs" => request.mounts.push(mounts::tmpfs(&args.value()?.string()?)?),
-        "network" | "net" => request.network = network(&args.value()?.string()?)?,
-        "platform" => request.platform = Some(args.value()?.string()?.parse()?),
-        "label" => request.labels.push(label(&args.value()?.string()?)?),
+        "workdir" => request.workdir = Some(value(args)?),
+        "user" => request.user = Some(value(args)?),
+        "name" => request.name = Some(value(args)?),
+        "hostname" => request.hostname = Some(hostname(value(args)?)?),
+        "entrypoint" => request.entrypoint = Some(value(args)?),
+        "volume" => request.mounts.push(mounts::volume(&value(args)?)?),
+        "mount" => request.mounts.push(mounts::mount(&value(args)?)?),
+        "tmpfs" => request.mounts.push(mounts::tmpfs(&value(args)?)?),
+        "network" | "net" => request.network = network(&value(args)?)?,
+        "platform" => request.platform = Some(value(args)?.parse()?),
+        "label" => request.labels.push(label(&value(args)?)?),
         "cidfile" => given.cidfile = Some(args.value()?.into()),
-        "log-driver" => given.unlogged = log_driver(&args.value()?.string()?)?,
+        "log-driver" => given.unlogged = log_driver(&value(args)?)?,
         "init" => {
             let text = if switch(name, short, args)? { "true" } else { "" };
             put(request, annotation::INIT, text.into());
@@ -141,7 +141,7 @@ fn flag(given: &mut Given, name: &str, short: bool, args: &mut lexopt::Parser) -
 type Told = std::result::Result<(&'static str, String), &'static str>;
 
 fn tell(request: &mut Request, name: &str, args: &mut lexopt::Parser, read: fn(&str) -> Told) -> Result<()> {
-    let text = args.value()?.string()?;
+    let text = value(args)?;
     let wrong = |expected| Error::Usage(format!("--{name} {text}: it wants {expected}"));
     let (key, value) = read(&text).map_err(wrong)?;
     put(request, key, value);

@@ -1,7 +1,7 @@
 //! `crate-store images`.
 
 use super::format::{self, Format, list, object, size, whole_seconds};
-use super::print;
+use super::{print, value};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
 use serde_json::Value as Json;
@@ -61,7 +61,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
             Short('q') | Long("quiet") => wanted.quiet = true,
             Long("no-trunc") => wanted.whole = true,
             Long("digests") => wanted.digests = true,
-            Long("format") => wanted.format = format::parse(&args.value()?.string()?)?,
+            Long("format") => wanted.format = format::parse(&value(&mut args)?)?,
             Long("help") | Short('h') => return print(HELP),
             Value(text) if wanted.filter.is_none() => wanted.filter = Some(text.string()?),
             other => return Err(other.unexpected().into()),

@@ -1,7 +1,7 @@
 //! `crate-store inspect`.
 
 use super::format::{self, Format, list, object};
-use super::{each, misused, print};
+use super::{each, misused, print, value};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
 use serde_json::Value as Json;
@@ -35,7 +35,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
     while let Some(argument) = args.next()? {
         match argument {
             Value(text) => all.push(text.string()?),
-            Short('f') | Long("format") => format = format::parse(&args.value()?.string()?)?,
+            Short('f') | Long("format") => format = format::parse(&value(&mut args)?)?,
             Long("type") => match args.value()?.to_str() {
                 Some("container") => images = false,
                 Some("image") => containers = false,

@@ -1,6 +1,6 @@
 //! `crate-store load`.
 
-use super::{misused, print, tell};
+use super::{misused, print, tell, value};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
 use store::load::{Arrival, Options, Source, load};
@@ -35,8 +35,8 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
         match argument {
             Value(text) if source.is_none() => source = Some(text.string()?),
             Long("layers") => layers = true,
-            Long("as") => options.name = Some(args.value()?.string()?.parse()?),
-            Long("platform") => options.platform = Some(args.value()?.string()?.parse()?),
+            Long("as") => options.name = Some(value(&mut args)?.parse()?),
+            Long("platform") => options.platform = Some(value(&mut args)?.parse()?),
             Short('q') | Long("quiet") => quiet = true,
             Long("help") | Short('h') => return print(HELP),
             other => return Err(other.unexpected().into()),

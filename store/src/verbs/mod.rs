@@ -98,6 +98,11 @@ pub fn print_json(value: &serde_json::Value) -> Result<()> {
     print(&text.map_err(|error| Error::Failed(format!("writing JSON: {error}")))?)
 }
 
+/// The value of the flag at hand, as text.
+pub fn value(args: &mut lexopt::Parser) -> Result<String> {
+    Ok(args.value()?.string()?)
+}
+
 /// Reads the arguments of a verb that has no flags but `--help`. `None`: the help was asked for, and printed.
 pub fn operands(args: lexopt::Parser, help: &str) -> Result<Option<Vec<String>>> {
     operands_and(args, help, |_| false)

@@ -2,7 +2,7 @@
 
 use super::filter::Filters;
 use super::format::size;
-use super::{misused, print, removal, tell};
+use super::{misused, print, removal, tell, value};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
 use serde_json::Value as Json;
@@ -45,7 +45,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
         match argument {
             Short('a') | Long("all") => wanted.all = true,
             Short('f') | Long("force") => wanted.force = true,
-            Long("filter") => wanted.filters.add(&args.value()?.string()?, &["label", "label!", "until"])?,
+            Long("filter") => wanted.filters.add(&value(&mut args)?, &["label", "label!", "until"])?,
             Long("help") | Short('h') => return print(HELP),
             Value(text) if what.is_none() => what = Some(text.string()?),
             other => return Err(other.unexpected().into()),

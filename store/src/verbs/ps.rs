@@ -3,7 +3,7 @@
 use super::filter::Filters;
 use super::format::{self, Format, list, object, whole_seconds};
 use super::inspect::{NEVER, labels};
-use super::{print, tell};
+use super::{print, tell, value};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
 use serde_json::Value as Json;
@@ -79,8 +79,8 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
             Long("no-trunc") => wanted.whole = true,
             Short('n') | Long("last") => wanted.last = Some(args.value()?.parse()?),
             Short('l') | Long("latest") => wanted.last = Some(1),
-            Short('f') | Long("filter") => wanted.filters.add(&args.value()?.string()?, &KEYS)?,
-            Long("format") => wanted.format = format::parse(&args.value()?.string()?)?,
+            Short('f') | Long("filter") => wanted.filters.add(&value(&mut args)?, &KEYS)?,
+            Long("format") => wanted.format = format::parse(&value(&mut args)?)?,
             Long("help") | Short('h') => return print(HELP),
             other => return Err(other.unexpected().into()),
         }

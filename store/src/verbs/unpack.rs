@@ -1,6 +1,6 @@
 //! `crate-store unpack`.
 
-use super::{misused, print, tell};
+use super::{misused, print, tell, value};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
 use std::io::{BufRead, Read};
@@ -37,7 +37,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
     while let Some(argument) = args.next()? {
         match argument {
             Value(text) if image.is_none() => image = Some(text.string()?),
-            Long("platform") => platform = args.value()?.string()?.parse()?,
+            Long("platform") => platform = value(&mut args)?.parse()?,
             Long("help") | Short('h') => return print(HELP),
             other => return Err(other.unexpected().into()),
         }
