@@ -28,23 +28,6 @@ eventually() { # CMD...
 	fail "it did not come true: $*"
 }
 
-# What can be read is gone when it is read.
-test_container_reads_its_own_output() {
-	make thief -- sh -c 'trap "exit 42" USR1
-		for i in 1 2 3; do cat </proc/self/fd/1 >/dev/null & done
-		i=0; while [ $i -lt 20000 ]; do echo $i; i=$((i + 1)); done
-		echo stolen >&2; while :; do sleep 0.05; done'
-	crate-sup run thief >/dev/null 2>"$WORK/err" &
-	local pid=$!
-	started+=("$pid")
-	eventually grep -q stolen "$WORK/err"
-	kill -USR1 "$pid"
-	code=0
-	wait "$pid" || code=$?
-	same 'exit code' "$code" 42
-	gone thief
-}
-
 # Another process goes on writing when the program has ended.
 test_end_of_output_without_end() {
 	make host -- probe wait
