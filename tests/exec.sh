@@ -75,8 +75,8 @@ test_streams_and_codes_are_passed_on() {
 	one_line crate-sup no-such-program
 	expect_code 126 crate exec "$id" /tmp
 	expect_code 126 crate exec -w /no/such "$id" true
-	expect_code 2 crate exec "$id"
-	expect_code 2 crate exec --no-such-flag "$id" true
+	expect_code 125 crate exec "$id"
+	expect_code 125 crate exec --no-such-flag "$id" true
 	# What it writes is its caller's, not the log's.
 	expect '' crate logs "$id"
 	gone
@@ -161,7 +161,7 @@ test_L19_messages_name_the_limit() {
 		expect_code 125 bash -c "$1; exec crate-sup run $id"
 		[ -z "$(crate ps -aq)" ] || fail 'a start that failed left a container that was to be removed'
 	}
-	limited 'ulimit -n 13'
+	limited 'ulimit -n 16'
 	one_line crate-sup 'No file descriptors available'
 	has err 'ulimit -n'
 	# Root has no limits of these kinds but the system's own.
@@ -186,7 +186,7 @@ test_L20_exec_into_what_does_not_run() {
 	expect_code 126 crate exec "$id" true
 	expect_code 126 crate exec -d "$id" true
 	gone
-	expect_code 3 crate exec "$id" true
+	expect_code 125 crate exec "$id" true
 	one_line crate-sup 'no such container'
 	up -- probe wait
 	kill -KILL "$(supervisor)"

@@ -182,7 +182,7 @@ test_reattach_redraws() {
 	printf '%s\n' 'expect 40 100\r\n' raw 'send \x10\x11' 'end 0' same | at --size 40x100 crate-sup attach "$id"
 	printf '%s\n' raw "do crate-sup stop -t 5 $id" 'end 143' same | at crate-sup attach "$id"
 	expect_code 1 crate-sup attach "$id"
-	one_line crate-sup 'does not run'
+	one_line crate-sup 'not running'
 	nothing_out
 	gone
 	expect_code 3 crate-sup attach "$id"

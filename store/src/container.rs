@@ -6,15 +6,16 @@ use crate::error::{Doing, Error, Result};
 use crate::json;
 use crate::root::{Store, make_dir};
 use crate::spec::{Spec, annotation};
+use crate::tree;
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The largest `config.json` that is read, in bytes.
 const SPEC_LIMIT: u64 = 16 << 20;
@@ -122,15 +123,34 @@ impl Container {
     ///
     /// It is a record lock (fcntl(2)), which belongs to this process: a forked child does not have it, and it is gone
     /// as soon as this process closes any descriptor of that file. So whoever holds it must not ask for the state.
-    pub fn lock(&self, store: &Store) -> Result<File> {
-        let lock = self.take_lock(store, FlockOperation::NonBlockingLockExclusive)?;
+    ///
+    /// The bundle has a lock too, which is taken with it: `RUN/` may be removed from below what runs, as
+    /// `$XDG_RUNTIME_DIR` is when its user logs out.
+    pub fn lock(&self, store: &Store) -> Result<Lock> {
+        let run = self.take_lock(store, FlockOperation::NonBlockingLockExclusive)?;
         if self.is_orphaned(store)? {
             return Err(Error::Busy(format!(
                 "container {} runs, but its supervisor was killed\nhint: crate stop, or crate rm -f, ends it",
                 self.short()
             )));
         }
-        Ok(lock)
+        let path = self.dir.join("lock");
+        let bundle = match open_lock(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // Locking a container that another program has just removed has made this anew.
+                tree::remove(&store.run_dir()?.join(&self.id))?;
+                return Err(Error::NotFound(format!("no such container: {}", self.short())));
+            }
+            other => other.doing(|| format!("opening {}", path.display()))?,
+        };
+        match fcntl_lock(&bundle, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::ACCESS | Errno::AGAIN) => Err(self.busy()),
+            other => other.doing(|| format!("locking {}", path.display())).map(|()| Lock { _files: [run, bundle] }),
+        }
+    }
+
+    fn busy(&self) -> Error {
+        Error::Busy(format!("container {} is running, or in use", self.short()))
     }
 
     /// Takes the lock together with others who only keep the container from being started or removed.
@@ -140,11 +160,9 @@ impl Container {
 
     fn take_lock(&self, store: &Store, operation: FlockOperation) -> Result<File> {
         loop {
-            let (path, file) = self.open_lock(store)?;
+            let (path, file) = self.run_lock(store)?;
             match fcntl_lock(&file, operation) {
-                Err(Errno::ACCESS | Errno::AGAIN) => {
-                    return Err(Error::Busy(format!("container {} is running, or in use", self.short())));
-                }
+                Err(Errno::ACCESS | Errno::AGAIN) => return Err(self.busy()),
                 other => other.doing(|| format!("locking {}", path.display()))?,
             }
             // A file that has lost its name locks nothing: another program has made a new one, or will.
@@ -154,7 +172,7 @@ impl Container {
         }
     }
 
-    fn open_lock(&self, store: &Store) -> Result<(PathBuf, File)> {
+    fn run_lock(&self, store: &Store) -> Result<(PathBuf, File)> {
         for tries in 0.. {
             let path = store.run_dir()?.join(&self.id).join("lock");
             let opened = self.run_dir(store).and_then(|_| {
@@ -174,14 +192,7 @@ impl Container {
     /// The process that holds the container's lock for itself, told by the kernel (fcntl(2), `F_GETLK`): nothing is
     /// locked by asking. It is 0 for one of another pid namespace.
     pub fn lock_holder(&self, store: &Store) -> Result<Option<u32>> {
-        let path = store.run_dir()?.join(&self.id).join("lock");
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            other => other.doing(|| format!("opening {}", path.display()))?,
-        };
-        let found = fcntl_getlk(&file, &Flock::from(FlockType::ReadLock));
-        let found = found.doing(|| format!("asking for the lock of {}", path.display()))?;
-        Ok(found.map(|lock| lock.pid.map_or(0, |pid| pid.as_raw_nonzero().get().cast_unsigned())))
+        Ok(holder(&store.run_dir()?.join(&self.id).join("lock"))?.or(holder(&self.dir.join("lock"))?))
     }
 
     /// The first twelve digits of the id: what listings show.
@@ -204,6 +215,25 @@ impl Config {
     pub fn layers(&self) -> Result<Vec<Digest>> {
         named_layers(self.annotation(annotation::LAYERS))
     }
+}
+
+/// What keeps a container from being started or removed for as long as it is held.
+pub struct Lock {
+    _files: [File; 2],
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn holder(path: &Path) -> Result<Option<u32>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other.doing(|| format!("opening {}", path.display()))?,
+    };
+    let found = fcntl_getlk(&file, &Flock::from(FlockType::ReadLock));
+    let found = found.doing(|| format!("asking who locks {}", path.display()))?;
+    Ok(found.map(|lock| lock.pid.map_or(0, |pid| pid.as_raw_nonzero().get().cast_unsigned())))
 }
 
 /// The layers of a container's root filesystem, the top first, as `config.json` names them.

@@ -100,7 +100,8 @@ impl Container {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        Ok(State::Starting)
+        // Its record has gone with the directory of what runs.
+        Ok(State::Running)
     }
 
     /// Has its program outlived its supervisor? To be asked by who holds the lock.

@@ -108,7 +108,9 @@ impl Program {
         self.code = Some(code);
         self.listener = None;
         // It may have said why before it ended.
-        self.hear(Size::default())
+        self.hear(Size::default())?;
+        self.streams.program_ended();
+        Ok(())
     }
 
     /// Answers a process that signals process 1.

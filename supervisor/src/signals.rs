@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The signals that are passed on to the container: all that a user or another program sends to end or tell a program.
 /// Those between 31 and 34 belong to the C library.
@@ -37,6 +38,9 @@ pub const DEADLY: [u32; 6] = [1, 2, 3, 6, 9, 15]; // SIGHUP SIGINT SIGQUIT SIGAB
 /// How often it is looked for processes that are still to be stopped: some may fork faster than they are found.
 const ROUNDS: usize = 16;
 
+/// How many milliseconds a signal is given that a program blocks.
+const MOMENTS: usize = 20;
+
 /// Signals whose default is to end nothing: they do nothing, or stop a process or let it go on (signal(7)).
 const HARMLESS: [i32; 8] = [
     libc::SIGCHLD,
@@ -56,7 +60,18 @@ pub fn forward(child: &Child, signal: i32, runs: bool) -> bool {
     let kill = if runs { would_end(child, signal) } else { !HARMLESS.contains(&signal) };
     // An error means that the process has ended, which the loop is told by its pidfd.
     let _ = sys::send_signal(child.pidfd.as_fd(), if kill { libc::SIGKILL } else { signal });
-    kill
+    if kill || !runs || HARMLESS.contains(&signal) {
+        return kill;
+    }
+    // A program blocks signals for moments, as it forks: the kernel drops what it meant to have when it lets them in.
+    let dropped = (0..MOMENTS).take_while(|_| disposition(child.pid, signal) == Some(Disposition::Blocked)).any(|_| {
+        std::thread::sleep(Duration::from_millis(1));
+        would_end(child, signal)
+    });
+    if dropped {
+        let _ = sys::send_signal(child.pidfd.as_fd(), libc::SIGKILL); // Likewise.
+    }
+    dropped
 }
 
 /// Answers a process that signals process 1. A process 1 that means to end itself is ended, which the kernel would not
@@ -133,24 +148,33 @@ fn pid_namespace(pid: i32) -> Option<PathBuf> {
 
 /// Would the signal end the process by default, as the kernel does it with all but a process 1?
 pub fn would_end(child: &Child, signal: i32) -> bool {
-    !HARMLESS.contains(&signal) && takes_default(child.pid, signal)
+    !HARMLESS.contains(&signal) && disposition(child.pid, signal) == Some(Disposition::Default)
 }
 
-/// Would the signal meet its default action: is it neither caught, ignored nor blocked (proc_pid_status(5))?
-fn takes_default(pid: i32, signal: i32) -> bool {
-    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
-        return false;
-    };
-    default_in(&status, signal)
+/// What becomes of a signal.
+#[derive(Debug, PartialEq)]
+enum Disposition {
+    Handled,
+    Blocked,
+    Default,
 }
 
-fn default_in(status: &str, signal: i32) -> bool {
+/// What the signal meets: is it caught or ignored, else blocked (proc_pid_status(5))? None of a process that has ended.
+fn disposition(pid: i32, signal: i32) -> Option<Disposition> {
+    disposition_in(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, signal)
+}
+
+fn disposition_in(status: &str, signal: i32) -> Option<Disposition> {
     let bit = 1_u64 << (signal - 1);
-    let has = |line: &str| {
-        let mask = ["SigBlk:", "SigIgn:", "SigCgt:"].into_iter().find_map(|name| line.strip_prefix(name));
-        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & bit != 0)
+    let has = |name: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(u64::from_str_radix(mask.trim(), 16).ok()? & bit != 0)
     };
-    !status.lines().any(has)
+    Some(match (has("SigIgn:")? || has("SigCgt:")?, has("SigBlk:")?) {
+        (true, _) => Disposition::Handled,
+        (false, true) => Disposition::Blocked,
+        (false, false) => Disposition::Default,
+    })
 }
 
 #[cfg(test)]
@@ -160,9 +184,11 @@ mod tests {
     #[test]
     fn a_signal_meets_its_default_only_if_nothing_else_is_said() {
         let status = "Name:\tsh\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000000002\nSigCgt:\t0000000000000004\n";
-        assert!(!default_in(status, 1));
-        assert!(!default_in(status, 2));
-        assert!(!default_in(status, 3));
-        assert!(default_in(status, 15));
+        let dispositions = [1, 2, 3, 15].map(|signal| disposition_in(status, signal).unwrap());
+        assert_eq!(
+            dispositions,
+            [Disposition::Blocked, Disposition::Handled, Disposition::Handled, Disposition::Default]
+        );
+        assert_eq!(disposition_in("Name:\tsh\n", 1), None);
     }
 }

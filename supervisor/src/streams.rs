@@ -4,6 +4,7 @@ use crate::channel::{CHUNK, Size, Stream};
 use crate::child;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use rustix::termios::{LocalModes, SpecialCodeIndex, Winsize, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetwinsize};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,6 +25,7 @@ pub struct Streams {
     within_line: bool,
     console: Option<OwnedFd>,
     terminal: bool,
+    slave: Option<OwnedFd>,
 }
 
 /// The program's ends, as far as it does not have a terminal: what its descriptors 0, 1 and 2 become.
@@ -64,6 +66,9 @@ impl Streams {
         if let Some(master) = child::take_over(&console) {
             let master = never_blocking(master)?;
             self.input = Some(master.try_clone().doing(|| "taking the terminal over".into())?);
+            // While nobody inside has it open, as between two programs, the terminal is not at its end.
+            self.slave =
+                ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).ok();
             self.outputs[0] = Some(master);
         }
         Ok(())
@@ -94,6 +99,11 @@ impl Streams {
     /// Reads no more of an output: the program is told as it would be by any pipe whose reader has gone.
     pub fn close_output(&mut self, stream: Stream) {
         self.outputs[stream as usize] = None;
+    }
+
+    /// The program has ended: what other processes have open is read no longer than they have.
+    pub fn program_ended(&mut self) {
+        self.slave = None;
     }
 
     /// Reads nothing more.

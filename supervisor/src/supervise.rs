@@ -83,8 +83,7 @@ pub fn supervise(name: &str, owner: Owner, events: Events) -> Result<(u8, Option
         // The code is what counts, whatever becomes of the record.
         let (code, line) = own.live(watch, &mut policy).told();
         let code = if code == OVERLAY_REFUSED && line.is_some() { 125 } else { code };
-        let finished = store.lock_shared().and_then(|()| own.finish(code));
-        finished.unwrap_or_else(|error| crate::tell(&error));
+        own.finish(code).unwrap_or_else(|error| crate::tell(&error));
         drop((lock, watch.door.take()));
         Ok((code, line))
     })
@@ -186,6 +185,7 @@ impl Supervisor<'_> {
     /// Records the exit code; or removes the container, where that was asked for.
     fn finish(&self, code: u8) -> Result<()> {
         if self.spec.flag(annotation::REMOVE) && !self.kept {
+            self.store.lock_shared()?;
             let garbage = self.store.unlist_container(self.container)?;
             // Directories of other ids than the caller's only their own root can empty.
             return tree::remove(&garbage).or_else(|_| child::as_mapped_root(|| tree::remove(&garbage)));
