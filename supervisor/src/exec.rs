@@ -1,6 +1,6 @@
 //! `crate-sup exec`: a further program in a container that runs.
 
-use crate::channel::Size;
+use crate::channel::{Reply, Size};
 use crate::client::Ended;
 use crate::keys;
 use crate::launch;
@@ -137,7 +137,8 @@ fn in_container(watch: &mut Watch, first: &OwnedFd, spec: &Spec, input: bool) ->
         Ok(program) => program,
         Err(outcome) => return outcome,
     };
-    let watched = watch.program(program, |_| {
+    let watched = watch.program(program, |clients, _| {
+        clients.tell(&Reply::Runs);
         if background {
             let_go();
         }

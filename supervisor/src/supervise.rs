@@ -17,6 +17,7 @@ use store::container::layers;
 use store::error::Doing;
 use store::log::{Limits, Log};
 use store::process::Process;
+use store::root::sync_dir;
 use store::spec::{Spec, annotation};
 use store::{Container, Error, Result, Store, time, tree};
 
@@ -155,9 +156,14 @@ impl Supervisor<'_> {
         let kills = out_of_memory_kills();
         let Self { store, container, spec, events, .. } = self;
         let background = watch.own.is_none();
-        let outcome = watch.program(program, |program| {
+        let outcome = watch.program(program, |clients, program| {
             record_running(store, container).unwrap_or_else(|error| crate::tell(&error));
+            clients.tell(&Reply::Runs);
             running(container, spec, events, program);
+            // After a power cut it must not seem never to have run; its end needs no such care: what is not told is lost.
+            if !spec.flag(annotation::REMOVE) {
+                keep_start(container).unwrap_or_else(|error| crate::tell(&error));
+            }
             if background {
                 let_go();
             }
@@ -231,6 +237,14 @@ fn record_running(store: &Store, container: &Container) -> Result<()> {
         Some(process) => container.record_process(store, &Process { runs: true, ..process }),
         None => Ok(()),
     }
+}
+
+/// Makes the record of the start survive a power cut. The program runs meanwhile.
+fn keep_start(container: &Container) -> Result<()> {
+    let started = container.dir.join("started");
+    let synced = fs::File::open(&started).and_then(|file| file.sync_all());
+    synced.doing(|| format!("syncing {}", started.display()))?;
+    sync_dir(&container.dir)
 }
 
 /// Tells who waits for it that the program runs.

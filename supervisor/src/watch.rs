@@ -67,7 +67,7 @@ impl Watch {
 
     /// Watches a program until it has ended and everything that it wrote has gone where it belongs; `runs` is called
     /// when it runs.
-    pub fn program(&mut self, mut program: Program, runs: impl FnOnce(&Program)) -> Result<Outcome> {
+    pub fn program(&mut self, mut program: Program, runs: impl FnOnce(&mut Clients, &Program)) -> Result<Outcome> {
         let (mut runs, mut ended) = (Some(runs), None);
         while !self.is_done(&program) {
             let draining = program.has_ended() && !self.is_behind();
@@ -84,8 +84,7 @@ impl Watch {
             if program.runs()
                 && let Some(runs) = runs.take()
             {
-                runs(&program);
-                self.clients.tell(&Reply::Runs);
+                runs(&mut self.clients, &program);
             }
         }
         if let Some(log) = &mut self.log {
