@@ -209,12 +209,11 @@ impl Supervisor<'_> {
     fn keep_what_is_written(&mut self, reason: &str) -> Result<()> {
         let upper = self.container.dir.join("upper");
         let mut entries = fs::read_dir(&upper).doing(|| format!("reading {}", upper.display()))?;
-        match entries.next() {
-            None => Ok(()),
-            Some(_) => {
-                Err(Error::Failed(format!("{reason}\nhint: what the container wrote is in {}", upper.display())))
-            }
+        self.kept = entries.next().is_some();
+        if self.kept {
+            return Err(Error::Failed(format!("{reason}\nhint: what the container wrote is in {}", upper.display())));
         }
+        Ok(())
     }
 
     /// Replaces the container's empty root filesystem by a copy of its layers.
