@@ -414,6 +414,19 @@ test_L4_reboot() {
 	lives "$pid" || fail 'a stranger was killed'
 }
 
+# The directory of what runs goes with the user's login; containers may stay.
+test_L4_run_directory_that_vanishes() {
+	up cut sh -c 'echo up; while :; do sleep 0.1; done'
+	eventually says cut up
+	rm -rf "$(run_of cut)"
+	is cut running
+	expect_code 4 crate-sup start cut
+	expect_code 4 crate rm cut
+	expect cut crate-sup stop -t 5 cut
+	is cut exited
+	gone cut
+}
+
 # --- L5: many at once ---
 
 test_L5_storm() {

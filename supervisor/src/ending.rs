@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use store::process::ends_within;
 use store::root::run_dir;
+use store::state::State;
 use store::{Container, Error, Result, Store};
 
 /// How long a supervisor may take to answer before its container is signalled without it.
@@ -189,6 +190,18 @@ impl Order {
         matches!(self.sending, Sending::Done)
     }
 
+    /// Signals the supervisor, where its socket and record are gone with the directory of what runs: it passes the signal
+    /// on, and takes the container along if it is killed itself. Whether it was signalled.
+    fn send_to_supervisor(&self, store: &Store) -> Result<bool> {
+        let supervisor =
+            self.keeper.as_ref().filter(|keeper| !keeper.orphaned).and_then(|keeper| keeper.pidfd.as_ref());
+        let cut_off =
+            self.container.recorded_process(store)?.is_none() && self.container.state(store)? == State::Running;
+        let Some(supervisor) = supervisor.filter(|_| cut_off) else { return Ok(false) };
+        let _ = sys::send_signal(supervisor.as_fd(), self.signal); // It has ended meanwhile, if this fails.
+        Ok(true)
+    }
+
     /// The container does not run, or not any more.
     fn ended(&self, ran: bool) -> Result<bool> {
         let done = if self.until == Until::Sent { self.is_sent() } else { ran };
@@ -237,7 +250,7 @@ impl Order {
     fn send_directly(&self, store: &Store) -> Result<bool> {
         let keeper = self.keeper.as_ref().map(|keeper| keeper.supervisor);
         let process = self.container.process(store)?.filter(|(process, _)| Some(process.supervisor) == keeper);
-        let Some((process, pidfd)) = process else { return Ok(false) };
+        let Some((process, pidfd)) = process else { return self.send_to_supervisor(store) };
         let child = Child { pid: process.pid.cast_signed(), pidfd };
         match self.signal {
             0 => {}
