@@ -95,3 +95,73 @@ fn start(part: &Part, walk: &mut Walk) -> rustix::io::Result<u64> {
 fn begins_line(block: &[u8], low: u64, place: usize) -> bool {
     if place == 0 { low == 0 } else { block[place - 1] == b'\n' }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::log::tests::{Dir, Got, Random};
+    use crate::log::{Kind, Limits, Line, Log, Reader, Stream};
+    use std::fs;
+
+    /// The lines of output, in the order of their ends so far, but for so many of each stream at the beginning.
+    fn whole_lines(reader: &mut Reader, mut skip: [u64; 2]) -> Vec<(Stream, Vec<u8>)> {
+        let (mut ended, mut begun, mut number) = (Vec::new(), [None, None], 0);
+        let take = |line: &Line| {
+            let stream = line.stream as usize;
+            let whole = begun[stream].get_or_insert_with(|| (0, line.stream, Vec::new()));
+            number += 1;
+            whole.0 = number;
+            whole.2.extend_from_slice(line.text);
+            if line.kind == Kind::Full {
+                ended.extend(begun[stream].take().filter(|_| skip[stream] == 0));
+                skip[stream] = skip[stream].saturating_sub(1);
+            }
+            Ok(())
+        };
+        reader.read(take).unwrap();
+        ended.extend(begun.into_iter().flatten().filter(|line| skip[line.1 as usize] == 0));
+        ended.sort_by_key(|line| line.0);
+        ended.into_iter().map(|(_, stream, text)| (stream, text)).collect()
+    }
+
+    #[test]
+    fn the_last_lines_are_those_of_the_whole() {
+        for seed in 1..6 {
+            let (dir, mut random) = (Dir::new(&format!("tail{seed}")), Random(seed));
+            let mut log = Log::open(&dir.0, Limits { size: [1 << 15, 1 << 20][random.below(2)], files: 60 });
+            for _ in 0..120 {
+                let most = [1, 8, 400, 20_000][random.below(4)];
+                let length = random.below(most) + 1;
+                let newline = [2, 30, 10_000][random.below(3)];
+                log.append(random.stream(), &random.bytes(length, newline));
+            }
+            let all = whole_lines(&mut Reader::open(&dir.0).unwrap(), [0; 2]);
+            for count in (1..12).chain([all.len() - 1, all.len(), all.len() + 1, usize::MAX]) {
+                let mut reader = Reader::open(&dir.0).unwrap();
+                let skip = reader.seek_tail(count as u64, None).unwrap();
+                let tail = whole_lines(&mut reader, skip);
+                assert_eq!(tail.len(), count.min(all.len()), "seed {seed}, {count} lines");
+                assert!(tail == all[all.len() - tail.len()..], "seed {seed}, {count} lines");
+            }
+            let mut reader = Reader::open(&dir.0).unwrap();
+            assert_eq!(reader.seek_tail(0, None).unwrap(), [0, 0]);
+            reader.read(|_| panic!("nothing was wanted")).unwrap();
+            log.append(Stream::Out, b"later\n");
+            let mut got = Got::default();
+            got.read(&mut reader);
+            assert_eq!(got.output[0], b"later\n");
+        }
+    }
+
+    #[test]
+    fn the_last_lines_before_a_time() {
+        let dir = Dir::new("until");
+        let lines: Vec<String> =
+            (10..60).map(|second| format!("2024-01-01T00:00:{second}.000000000Z stdout F {second}\n")).collect();
+        fs::write(dir.file(0), lines.concat()).unwrap();
+        let mut reader = Reader::open(&dir.0).unwrap();
+        assert_eq!(reader.seek_tail(2, Some("2024-01-01T00:00:30.000000000Z")).unwrap(), [0, 0]);
+        let mut got = Got::default();
+        got.read(&mut reader);
+        assert_eq!(got.lines()[..3], ["29", "30", "31"]);
+    }
+}

@@ -8,17 +8,17 @@ use std::process::Command;
 const WIDE: Limits = Limits { size: 1 << 30, files: 3 };
 
 /// A directory that is removed in the end.
-struct Dir(PathBuf);
+pub(super) struct Dir(pub(super) PathBuf);
 
 impl Dir {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("crate-log-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).unwrap();
         Self(path)
     }
 
-    fn file(&self, number: u32) -> PathBuf {
+    pub(super) fn file(&self, number: u32) -> PathBuf {
         self.0.join(name(number))
     }
 
@@ -35,10 +35,10 @@ impl Drop for Dir {
 }
 
 /// Numbers that look random and are the same in every run (xorshift).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -46,26 +46,26 @@ impl Random {
     }
 
     /// Bytes of every value, and newlines among them so often.
-    fn bytes(&mut self, length: usize, newline: usize) -> Vec<u8> {
+    pub(super) fn bytes(&mut self, length: usize, newline: usize) -> Vec<u8> {
         (0..length)
             .map(|_| if self.below(newline) == 0 { b'\n' } else { u8::try_from(self.below(256)).unwrap() })
             .collect()
     }
 
-    fn stream(&mut self) -> Stream {
+    pub(super) fn stream(&mut self) -> Stream {
         if self.below(2) == 0 { Stream::Out } else { Stream::Err }
     }
 }
 
 /// What a reader gets: the output of each stream, and the sentences about lost bytes.
 #[derive(Default)]
-struct Got {
-    output: [Vec<u8>; 2],
+pub(super) struct Got {
+    pub(super) output: [Vec<u8>; 2],
     lost: Vec<String>,
 }
 
 impl Got {
-    fn read(&mut self, reader: &mut Reader) {
+    pub(super) fn read(&mut self, reader: &mut Reader) {
         let take = |line: &Line| {
             assert!(line.text.len() <= TEXT);
             let newline: &[u8] = if line.kind == Kind::Full { b"\n" } else { b"" };
@@ -85,7 +85,7 @@ impl Got {
         got
     }
 
-    fn lines(&self) -> Vec<&str> {
+    pub(super) fn lines(&self) -> Vec<&str> {
         str::from_utf8(&self.output[0]).unwrap().lines().collect()
     }
 }
@@ -308,69 +308,6 @@ fn a_file_that_was_emptied_is_read_again() {
     write_numbered(&mut log, 10..12);
     got.read(&mut reader);
     assert_eq!(got.lines(), (0..12).map(numbered).collect::<Vec<_>>());
-}
-
-/// The lines of output, in the order of their ends so far, but for so many of each stream at the beginning.
-fn whole_lines(reader: &mut Reader, mut skip: [u64; 2]) -> Vec<(Stream, Vec<u8>)> {
-    let (mut ended, mut begun, mut number) = (Vec::new(), [None, None], 0);
-    let take = |line: &Line| {
-        let stream = line.stream as usize;
-        let whole = begun[stream].get_or_insert_with(|| (0, line.stream, Vec::new()));
-        number += 1;
-        whole.0 = number;
-        whole.2.extend_from_slice(line.text);
-        if line.kind == Kind::Full {
-            ended.extend(begun[stream].take().filter(|_| skip[stream] == 0));
-            skip[stream] = skip[stream].saturating_sub(1);
-        }
-        Ok(())
-    };
-    reader.read(take).unwrap();
-    ended.extend(begun.into_iter().flatten().filter(|line| skip[line.1 as usize] == 0));
-    ended.sort_by_key(|line| line.0);
-    ended.into_iter().map(|(_, stream, text)| (stream, text)).collect()
-}
-
-#[test]
-fn the_last_lines_are_those_of_the_whole() {
-    for seed in 1..6 {
-        let (dir, mut random) = (Dir::new(&format!("tail{seed}")), Random(seed));
-        let mut log = Log::open(&dir.0, Limits { size: [1 << 15, 1 << 20][random.below(2)], files: 60 });
-        for _ in 0..120 {
-            let most = [1, 8, 400, 20_000][random.below(4)];
-            let length = random.below(most) + 1;
-            let newline = [2, 30, 10_000][random.below(3)];
-            log.append(random.stream(), &random.bytes(length, newline));
-        }
-        let all = whole_lines(&mut Reader::open(&dir.0).unwrap(), [0; 2]);
-        for count in (1..12).chain([all.len() - 1, all.len(), all.len() + 1, usize::MAX]) {
-            let mut reader = Reader::open(&dir.0).unwrap();
-            let skip = reader.seek_tail(count as u64, None).unwrap();
-            let tail = whole_lines(&mut reader, skip);
-            assert_eq!(tail.len(), count.min(all.len()), "seed {seed}, {count} lines");
-            assert!(tail == all[all.len() - tail.len()..], "seed {seed}, {count} lines");
-        }
-        let mut reader = Reader::open(&dir.0).unwrap();
-        assert_eq!(reader.seek_tail(0, None).unwrap(), [0, 0]);
-        reader.read(|_| panic!("nothing was wanted")).unwrap();
-        log.append(Stream::Out, b"later\n");
-        let mut got = Got::default();
-        got.read(&mut reader);
-        assert_eq!(got.output[0], b"later\n");
-    }
-}
-
-#[test]
-fn the_last_lines_before_a_time() {
-    let dir = Dir::new("until");
-    let lines: Vec<String> =
-        (10..60).map(|second| format!("2024-01-01T00:00:{second}.000000000Z stdout F {second}\n")).collect();
-    fs::write(dir.file(0), lines.concat()).unwrap();
-    let mut reader = Reader::open(&dir.0).unwrap();
-    assert_eq!(reader.seek_tail(2, Some("2024-01-01T00:00:30.000000000Z")).unwrap(), [0, 0]);
-    let mut got = Got::default();
-    got.read(&mut reader);
-    assert_eq!(got.lines()[..3], ["29", "30", "31"]);
 }
 
 #[test]
