@@ -20,16 +20,6 @@ gone() { # ends and removes the container
 
 supervisor() { sed 's/.*"supervisor":\([0-9]*\).*/\1/' "$CRATE_RUN/$id/pid"; }
 
-# Asks again until it is so, for 10 s.
-eventually() { # CMD...
-	local i
-	for i in $(seq 200); do
-		! "$@" >/dev/null 2>&1 || return 0
-		sleep 0.05
-	done
-	fail "it did not come true: $*"
-}
-
 # --- what a further program is ---
 
 test_it_has_the_container_s_files_ids_and_environment() {

@@ -124,6 +124,16 @@ line() {
 	grep -q -E -e "$1" "$WORK/out" || { show 'last command' >&2; fail "no line $1"; }
 }
 
+# Asks again until it is so, for 10 s.
+eventually() { # CMD...
+	local i
+	for i in $(seq 200); do
+		! "$@" >/dev/null 2>&1 || return 0
+		sleep 0.05
+	done
+	fail "it did not come true: $*"
+}
+
 nothing_out() { [ ! -s "$WORK/out" ] || { cat "$WORK/out" >&2; fail 'standard output is not empty'; }; }
 
 # Held once, the image is there for all cases of the story.

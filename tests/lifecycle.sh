@@ -32,16 +32,6 @@ is() { same "state of $1" "$(state "$1")" "$2"; } # NAME STATE
 run_of() { echo "$CRATE_RUN/$(cat "$WORK/id.$1")"; }
 recorded() { jq -r ".$2" "$(run_of "$1")/pid"; } # NAME FIELD
 
-# Asks again until it is so, for 10 s.
-eventually() { # CMD...
-	local i
-	for i in $(seq 200); do
-		! "$@" >/dev/null 2>&1 || return 0
-		sleep 0.05
-	done
-	fail "it did not come true: $*"
-}
-
 has_state() { [ "$(state "$1")" = "$2" ]; }
 says() { crate-sup logs "$1" | grep -q -F -x -e "$2"; } # NAME LINE
 lives() { # PID: a zombie does not

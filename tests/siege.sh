@@ -18,16 +18,6 @@ gone() { # NAME
 
 says() { crate-sup logs "$1" | grep -q -F -x -e "$2"; } # NAME LINE
 
-# Asks again until it is so, for 10 s.
-eventually() { # CMD...
-	local i
-	for i in $(seq 200); do
-		! "$@" >/dev/null 2>&1 || return 0
-		sleep 0.05
-	done
-	fail "it did not come true: $*"
-}
-
 # Another process goes on writing when the program has ended.
 test_end_of_output_without_end() {
 	make host -- probe wait
