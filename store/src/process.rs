@@ -86,7 +86,7 @@ impl Container {
 const EXITING: u64 = 4;
 
 /// A numeric field of a line of proc_pid_stat(5), from the fourth on; the second is a name that may hold anything.
-fn field(stat: &str, number: usize) -> Option<u64> {
+pub fn field(stat: &str, number: usize) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(number - 3)?.parse().ok()
 }

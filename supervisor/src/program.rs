@@ -126,10 +126,9 @@ impl Program {
     pub fn give(&mut self, bytes: &[u8]) {
         let signal = self.streams.typed_signal(bytes, self.child.pid).filter(|_| self.first);
         self.streams.give(bytes);
-        if let Some(signal) = signal
-            && signals::would_end(&self.child, signal)
-        {
-            self.signal(signal);
+        if let Some(signal) = signal.filter(|signal| signals::would_be_dropped(&self.child, *signal, || {})) {
+            let _ = sys::send_signal(self.child.pidfd.as_fd(), libc::SIGKILL); // It has ended, if this fails.
+            self.killed_by = Some(signal);
         }
     }
 

@@ -7,6 +7,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use store::process::field;
 
 /// The signals that are passed on to the container: all that a user or another program sends to end or tell a program.
 /// Those between 31 and 34 belong to the C library.
@@ -38,8 +39,10 @@ pub const DEADLY: [u32; 6] = [1, 2, 3, 6, 9, 15]; // SIGHUP SIGINT SIGQUIT SIGAB
 /// How often it is looked for processes that are still to be stopped: some may fork faster than they are found.
 const ROUNDS: usize = 16;
 
-/// How many milliseconds a signal is given that a program blocks.
+/// How many milliseconds a signal is looked after that a program does not meet at once.
 const MOMENTS: usize = 20;
+/// After so many of them one that is handled has arrived.
+const SETTLED: usize = 4;
 
 /// Signals whose default is to end nothing: they do nothing, or stop a process or let it go on (signal(7)).
 const HARMLESS: [i32; 8] = [
@@ -57,21 +60,41 @@ const HARMLESS: [i32; 8] = [
 /// (pid_namespaces(7)); a user expects the default, so then the process is killed: always, while the program does not
 /// run yet. Returns whether it was.
 pub fn forward(child: &Child, signal: i32, runs: bool) -> bool {
-    let kill = if runs { would_end(child, signal) } else { !HARMLESS.contains(&signal) };
     // An error means that the process has ended, which the loop is told by its pidfd.
-    let _ = sys::send_signal(child.pidfd.as_fd(), if kill { libc::SIGKILL } else { signal });
-    if kill || !runs || HARMLESS.contains(&signal) {
-        return kill;
+    let send = |signal| _ = sys::send_signal(child.pidfd.as_fd(), signal);
+    if HARMLESS.contains(&signal) {
+        send(signal);
+        return false;
     }
-    // A program blocks signals for moments, as it forks: the kernel drops what it meant to have when it lets them in.
-    let dropped = (0..MOMENTS).take_while(|_| disposition(child.pid, signal) == Some(Disposition::Blocked)).any(|_| {
+    let kill = !runs || would_be_dropped(child, signal, || send(signal));
+    if kill {
+        send(libc::SIGKILL);
+    }
+    kill
+}
+
+/// Does the kernel drop what would end another process? Only if it is not sure to is the signal sent, and looked after:
+/// a program blocks signals for moments, as it forks, and one that handled them may become one that does not.
+pub fn would_be_dropped(child: &Child, signal: i32, send: impl FnOnce()) -> bool {
+    let before = look(child.pid, signal);
+    if before.as_ref().is_some_and(|look| look.disposition == Disposition::Default) {
+        return true;
+    }
+    send();
+    let Some(before) = before else { return false };
+    for moment in 0..MOMENTS {
         std::thread::sleep(Duration::from_millis(1));
-        would_end(child, signal)
-    });
-    if dropped {
-        let _ = sys::send_signal(child.pidfd.as_fd(), libc::SIGKILL); // Likewise.
+        match look(child.pid, signal) {
+            None => break,
+            Some(now) if now.disposition == Disposition::Default => {
+                // One that has handled it may have said that the next is not to be.
+                return before.disposition == Disposition::Blocked || now.program != before.program;
+            }
+            Some(now) if now.disposition == Disposition::Handled && !now.pending && moment >= SETTLED => break,
+            Some(_) => {}
+        }
     }
-    dropped
+    false
 }
 
 /// Answers a process that signals process 1. A process 1 that means to end itself is ended, which the kernel would not
@@ -146,11 +169,6 @@ fn pid_namespace(pid: i32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/ns/pid")).ok()
 }
 
-/// Would the signal end the process by default, as the kernel does it with all but a process 1?
-pub fn would_end(child: &Child, signal: i32) -> bool {
-    !HARMLESS.contains(&signal) && disposition(child.pid, signal) == Some(Disposition::Default)
-}
-
 /// What becomes of a signal.
 #[derive(Debug, PartialEq)]
 enum Disposition {
@@ -159,22 +177,36 @@ enum Disposition {
     Default,
 }
 
-/// What the signal meets: is it caught or ignored, else blocked (proc_pid_status(5))? None of a process that has ended.
-fn disposition(pid: i32, signal: i32) -> Option<Disposition> {
-    disposition_in(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, signal)
+/// How a process stands to a signal.
+#[derive(Debug, PartialEq)]
+struct Look {
+    /// Is it caught or ignored, else blocked?
+    disposition: Disposition,
+    /// Has the process been sent it, and not met it yet?
+    pending: bool,
+    /// Tells one program of the process from the next: where its stack begins, which no two have alike.
+    program: Option<u64>,
 }
 
-fn disposition_in(status: &str, signal: i32) -> Option<Disposition> {
+/// Looks at a process (proc_pid_status(5), proc_pid_stat(5)); none where it has ended.
+fn look(pid: i32, signal: i32) -> Option<Look> {
+    let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
+    let (disposition, pending) = signal_in(&read("status")?, signal)?;
+    Some(Look { disposition, pending, program: field(&read("stat")?, 28) })
+}
+
+fn signal_in(status: &str, signal: i32) -> Option<(Disposition, bool)> {
     let bit = 1_u64 << (signal - 1);
     let has = |name: &str| {
         let mask = status.lines().find_map(|line| line.strip_prefix(name))?;
         Some(u64::from_str_radix(mask.trim(), 16).ok()? & bit != 0)
     };
-    Some(match (has("SigIgn:")? || has("SigCgt:")?, has("SigBlk:")?) {
+    let disposition = match (has("SigIgn:")? || has("SigCgt:")?, has("SigBlk:")?) {
         (true, _) => Disposition::Handled,
         (false, true) => Disposition::Blocked,
         (false, false) => Disposition::Default,
-    })
+    };
+    Some((disposition, has("SigPnd:")? || has("ShdPnd:")?))
 }
 
 #[cfg(test)]
@@ -184,11 +216,15 @@ mod tests {
     #[test]
     fn a_signal_meets_its_default_only_if_nothing_else_is_said() {
         let status = "Name:\tsh\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000000002\nSigCgt:\t0000000000000004\n";
-        let dispositions = [1, 2, 3, 15].map(|signal| disposition_in(status, signal).unwrap());
-        assert_eq!(
-            dispositions,
-            [Disposition::Blocked, Disposition::Handled, Disposition::Handled, Disposition::Default]
-        );
-        assert_eq!(disposition_in("Name:\tsh\n", 1), None);
+        let status = format!("{status}SigPnd:\t0000000000000000\nShdPnd:\t0000000000000004\n");
+        let found = [1, 2, 3, 15].map(|signal| signal_in(&status, signal).unwrap());
+        let wanted = [
+            (Disposition::Blocked, false),
+            (Disposition::Handled, false),
+            (Disposition::Handled, true),
+            (Disposition::Default, false),
+        ];
+        assert_eq!(found, wanted);
+        assert_eq!(signal_in("Name:\tsh\n", 1), None);
     }
 }
