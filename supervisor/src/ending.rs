@@ -204,7 +204,9 @@ impl Order {
 
     /// The container does not run, or not any more.
     fn ended(&self, ran: bool) -> Result<bool> {
-        let done = if self.until == Until::Sent { self.is_sent() } else { ran };
+        // What the supervisor has answered is read even after its end.
+        let told = matches!(&self.sending, Sending::Asked(socket, _) if answer(socket) == Some(true));
+        let done = if self.until == Until::Sent { told || self.is_sent() } else { ran };
         if done || !self.must_run {
             return Ok(true);
         }
