@@ -51,7 +51,11 @@ fn flags(parser: &mut Parser, verb: &str) -> Result<Flags> {
     if with_one && (chosen.all || chosen.named.len() > 1) {
         return Err(Error::Usage("only one container can be attached to, or told of, at once".into()));
     }
-    flags.containers = chosen.names(&Store::open()?, verb, |state| !state.is_alive())?;
+    flags.containers = if chosen.all {
+        chosen.names(&Store::open()?, verb, |state| !state.is_alive())?
+    } else {
+        chosen.given(verb)? // The store is opened when it is needed: all of this comes before the start.
+    };
     Ok(flags)
 }
 

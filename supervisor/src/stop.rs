@@ -123,10 +123,15 @@ pub struct Chosen {
 }
 
 impl Chosen {
+    /// Those that are named, of which there is at least one.
+    pub fn given(&self, verb: &str) -> Result<Vec<String>> {
+        some(verb, &self.named).map(|()| self.named.clone())
+    }
+
     /// Those to work on, of which there is at least one if they are named; of all, those whose state is `wanted`.
     pub fn names(&self, store: &Store, verb: &str, wanted: impl Fn(State) -> bool) -> Result<Vec<String>> {
         match (self.all, self.named.is_empty()) {
-            (false, _) => some(verb, &self.named).map(|()| self.named.clone()),
+            (false, _) => self.given(verb),
             (true, false) => Err(Error::Usage(format!("{verb} wants containers or --all, not both"))),
             (true, true) => {
                 let mut all = store.containers()?;
