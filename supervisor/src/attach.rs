@@ -6,7 +6,6 @@ use crate::keys;
 use crate::run::finish;
 use lexopt::{Arg, Parser, ValueExt};
 use store::error::Doing;
-use store::root::run_dir;
 use store::spec::annotation;
 use store::state::State;
 use store::{Container, Error, Result, Store};
@@ -27,7 +26,7 @@ pub fn attach(parser: &mut Parser) -> Result<u8> {
     let container = store.find_container(&wanted.container)?;
     let spec = container.spec()?;
     // A container that does not run has no directory, and gets none.
-    let Some(channel) = connect_in(&run_dir(store.root())?.join(&container.id))? else {
+    let Some(channel) = connect_in(&store.run_dir()?.join(&container.id))? else {
         let state = container.state(&store)?.word();
         crate::tell(&format!("attaching to {}: its state is {state}, not running", wanted.container));
         return Ok(1);

@@ -10,7 +10,6 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use store::process::ends_within;
-use store::root::run_dir;
 use store::state::State;
 use store::{Container, Error, Result, Store};
 
@@ -243,7 +242,7 @@ impl Order {
     fn ask(&self, store: &Store) -> Result<Sending> {
         let request = if self.restarts { Request::Kill(self.signal) } else { Request::Stop(self.signal) };
         // What keeps it from being asked does not matter: there is another way.
-        let connected = channel::connect_in(&run_dir(store.root())?.join(&self.container.id)).ok().flatten();
+        let connected = channel::connect_in(&store.run_dir()?.join(&self.container.id)).ok().flatten();
         let asked = connected.filter(|socket| channel::try_send_packet(socket, &request.packet()).is_ok());
         Ok(asked.map_or(Sending::NotYet, |socket| Sending::Asked(socket, Instant::now() + ANSWER)))
     }

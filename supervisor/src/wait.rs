@@ -5,7 +5,6 @@ use crate::ending::Keeper;
 use crate::stop::{some, told};
 use lexopt::{Arg, Parser, ValueExt};
 use std::os::fd::OwnedFd;
-use store::root::run_dir;
 use store::state::State;
 use store::{Container, Error, Result, Store};
 
@@ -42,7 +41,7 @@ struct Wait<'a> {
 impl<'a> Wait<'a> {
     fn begin(store: &Store, name: &'a str) -> Result<Self> {
         let container = store.find_container(name)?;
-        let supervisor = channel::connect_in(&run_dir(store.root())?.join(&container.id)).ok().flatten();
+        let supervisor = channel::connect_in(&store.run_dir()?.join(&container.id)).ok().flatten();
         Ok(Self { name, container, supervisor })
     }
 
