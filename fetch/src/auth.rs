@@ -77,7 +77,8 @@ impl Auth {
         url.path.push_str(&query);
         let credentials = self.credentials.as_ref().filter(|_| registry.same_site(&url));
         let authorization = credentials.map(|credentials| credentials.header.as_str());
-        let get = Get { url, accept: "application/json", authorization, from: 0, timeout: http.timeout };
+        let timeout = http.timeout;
+        let get = Get { head: false, url, accept: "application/json", authorization, from: 0, timeout };
         let mut answer = http.get(&get)?;
         let host = answer.url.authority();
         match answer.status {

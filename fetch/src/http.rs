@@ -32,9 +32,11 @@ pub struct Http {
     pub progress: Arc<Progress>,
 }
 
-/// A GET request.
+/// A GET or HEAD request.
 #[derive(Clone)]
 pub struct Get<'a> {
+    /// Only the headers are wanted: HEAD.
+    pub head: bool,
     /// What to get.
     pub url: Url,
     /// The `Accept` header.
@@ -136,7 +138,8 @@ fn redirect(from: &Url, location: Option<&str>) -> Result<Url> {
 }
 
 fn send(get: &Get) -> std::result::Result<Answer, Failure> {
-    let mut request = minreq::get(get.url.to_string())
+    let method = if get.head { minreq::Method::Head } else { minreq::Method::Get };
+    let mut request = minreq::Request::new(method, get.url.to_string())
         .with_header("User-Agent", concat!("crate-fetch/", env!("CARGO_PKG_VERSION")))
         .with_header("Accept", get.accept)
         .with_header("Accept-Encoding", "identity")
@@ -245,10 +248,21 @@ impl Answer {
         let host = self.url.authority();
         let hint = asked.map_or_else(String::new, |seconds| format!(" and asks to wait {seconds} s"));
         Error::Network(match self.status {
-            429 => format!("{host} has had too many requests (429){hint}"),
+            429 => {
+                let left = self.header("ratelimit-remaining").and_then(rate_limit).unwrap_or_default();
+                format!("{host} has had too many requests (429){hint}{left}")
+            }
             status => format!("{host} failed with status {status}{hint}"),
         })
     }
+}
+
+/// What is left of a limit, from `REMAINING;w=SECONDS` (draft-ietf-httpapi-ratelimit-headers), as a hint.
+fn rate_limit(text: &str) -> Option<String> {
+    let (left, window) = text.split_once(";w=").unwrap_or((text, ""));
+    let left: u64 = left.trim().parse().ok()?;
+    let window = window.parse().map_or_else(|_| String::new(), |seconds: u64| format!(" in {seconds} s"));
+    Some(format!("\nhint: it has {left} pulls left for you{window}; credentials may raise its limit"))
 }
 
 /// Seconds to wait: a number, or until a date such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 10.2.3).
@@ -317,6 +331,15 @@ mod tests {
         assert_eq!(http(false).check(&remote).unwrap_err().exit_code(), 6);
         assert!(http(true).check(&remote).is_ok());
         assert!(http(false).check(&Url::parse("http://127.0.0.9/").unwrap()).is_ok());
+    }
+
+    #[test]
+    fn reads_what_is_left_of_a_limit() {
+        assert!(rate_limit("76;w=21600").unwrap().contains(" 76 pulls left for you in 21600 s;"));
+        assert!(rate_limit("0").unwrap().contains(" 0 pulls left for you;"));
+        for bad in ["", "x", "-1;w=2", ";w=2"] {
+            assert_eq!(rate_limit(bad), None, "{bad}");
+        }
     }
 
     #[test]

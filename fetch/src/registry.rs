@@ -51,7 +51,7 @@ impl Registry {
 
     /// Gets the index or manifest of a tag or digest.
     pub fn manifest(&self, name: &str) -> Result<Received> {
-        let mut answer = self.get(&format!("manifests/{name}"), ACCEPT, 0, self.http.timeout)?;
+        let mut answer = self.ask(false, &format!("manifests/{name}"), ACCEPT, 0, self.http.timeout)?;
         if answer.status != 200 {
             return Err(self.failure(&mut answer, &format!("{}, manifest {name}", self.reference)));
         }
@@ -113,7 +113,7 @@ impl Registry {
     ) -> Result<()> {
         let Descriptor { digest, size, .. } = ingest.expected().clone();
         let from = ingest.offset();
-        let mut answer = self.get(&format!("blobs/{digest}"), "*/*", from, patience)?;
+        let mut answer = self.ask(false, &format!("blobs/{digest}"), "*/*", from, patience)?;
         let host = answer.url.authority();
         let refuse = |length: &str| Error::Refused(format!("blob {digest} at {host} is of {length} bytes, not {size}"));
         let mut skip = match answer.status {
@@ -153,12 +153,12 @@ impl Registry {
         }
     }
 
-    /// A GET below the repository, with a token renewed where the registry asks for one.
-    fn get(&self, path: &str, accept: &str, from: u64, timeout: u64) -> Result<Answer> {
+    /// A GET or HEAD below the repository, with a token renewed where the registry asks for one.
+    fn ask(&self, head: bool, path: &str, accept: &str, from: u64, timeout: u64) -> Result<Answer> {
         let url = self.base.with_path(format!("/v2/{}/{path}", self.reference.repository));
         let mut used = self.auth.header();
         for last in [false, false, true] {
-            let get = Get { url: url.clone(), accept, authorization: used.as_deref(), from, timeout };
+            let get = Get { head, url: url.clone(), accept, authorization: used.as_deref(), from, timeout };
             let answer = self.http.get(&get)?;
             if answer.status != 401 || last || !answer.url.same_origin(&self.base) {
                 return Ok(answer);
@@ -211,7 +211,7 @@ fn base(http: &Http, host: &str) -> Result<Url> {
     for base in order {
         let timeout = http.timeout.min(10);
         let url = base.with_path("/v2/".into());
-        let get = Get { url, accept: "*/*", authorization: None, from: 0, timeout };
+        let get = Get { head: false, url, accept: "*/*", authorization: None, from: 0, timeout };
         match http.follow(&get) {
             // A TLS server of the usual libraries answers plain http with 400.
             Ok(answer) if answer.status != 400 => return Ok(base),
