@@ -1,12 +1,13 @@
 //! Authentication to a registry: none, `Basic`, or a bearer token of the realm that its challenge names
 //! (distribution's token specification; RFC 9110, 11).
 
+use crate::body;
 use crate::credentials::Credentials;
+use crate::header::Challenge;
 use crate::http::{Get, Http};
 use crate::url::{Url, encode};
-use serde::Deserialize;
 use std::sync::{Mutex, PoisonError};
-use store::{Error, Result, json};
+use store::{Error, Result};
 
 /// The largest answer of a token realm that is read, in bytes.
 const TOKEN_LIMIT: u64 = 1 << 20;
@@ -19,12 +20,6 @@ pub struct Auth {
     pub scope: String,
     /// The `Authorization` header in use.
     current: Mutex<Option<String>>,
-}
-
-#[derive(Deserialize)]
-struct Token {
-    token: Option<String>,
-    access_token: Option<String>,
 }
 
 impl Auth {
@@ -88,12 +83,7 @@ impl Auth {
                 return Err(Error::Network(format!("the token realm {host} answered with status {status}")));
             }
         }
-        let token: Token = json::read(&answer.read_all(TOKEN_LIMIT, http.timeout)?, &format!("the token of {host}"))?;
-        let token = token.token.or(token.access_token).unwrap_or_default();
-        if token.is_empty() || !token.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
-            return Err(Error::Refused(format!("the token realm {host} gave no usable token")));
-        }
-        Ok(Some(token))
+        body::token(&answer.read_all(TOKEN_LIMIT, http.timeout)?, &host).map(Some)
     }
 }
 
@@ -110,109 +100,9 @@ fn realm_of(registry: &Url, realm: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// One challenge of a `WWW-Authenticate` header: a scheme and its parameters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Challenge {
-    /// `Bearer`, `Basic`, …
-    pub scheme: String,
-    /// Name and value, as sent.
-    pub parameters: Vec<(String, String)>,
-}
-
-impl Challenge {
-    /// The value of a parameter.
-    pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-}
-
-/// Reads the challenges of one header: `Scheme key=value, key="value", Other key=value` (RFC 9110, 11.6.1).
-/// What cannot be read ends the list.
-pub fn challenges(header: &str) -> Vec<Challenge> {
-    let mut found: Vec<Challenge> = Vec::new();
-    let mut rest = header;
-    loop {
-        rest = rest.trim_start_matches([' ', '\t', ',']);
-        let end =
-            rest.find(|c: char| !(c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
-        if word.is_empty() {
-            return found;
-        }
-        let Some(value) = after.trim_start_matches([' ', '\t']).strip_prefix('=') else {
-            found.push(Challenge { scheme: word.to_owned(), parameters: Vec::new() });
-            rest = after;
-            continue;
-        };
-        let (Some(challenge), Some((value, after))) =
-            (found.last_mut(), value_of(value.trim_start_matches([' ', '\t'])))
-        else {
-            return found;
-        };
-        challenge.parameters.push((word.to_owned(), value));
-        rest = after;
-    }
-}
-
-/// A token or quoted string at the beginning of `text`, and what follows it.
-fn value_of(text: &str) -> Option<(String, &str)> {
-    let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.find([',', ' ', '\t']).unwrap_or(text.len());
-        return Some((text[..end].to_owned(), &text[end..]));
-    };
-    let mut value = String::new();
-    let mut chars = quoted.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return Some((value, &quoted[at + 1..])),
-            '\\' => value.push(chars.next()?.1),
-            c => value.push(c),
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn challenge(scheme: &str, parameters: &[(&str, &str)]) -> Challenge {
-        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-        Challenge { scheme: scheme.to_owned(), parameters: parameters.iter().map(owned).collect() }
-    }
-
-    #[test]
-    fn reads_challenges() {
-        let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push""#;
-        assert_eq!(
-            challenges(hub),
-            [challenge(
-                "Bearer",
-                &[
-                    ("realm", "https://auth.docker.io/token"),
-                    ("service", "registry.docker.io"),
-                    ("scope", "repository:a/b:pull,push")
-                ]
-            )]
-        );
-        let two = r#"Basic realm="a \"b\", c" , bearer realm=https://x/y , service = z"#;
-        let expected = [
-            challenge("Basic", &[("realm", "a \"b\", c")]),
-            challenge("bearer", &[("realm", "https://x/y"), ("service", "z")]),
-        ];
-        assert_eq!(challenges(two), expected);
-        assert_eq!(challenges("Negotiate, Basic"), [challenge("Negotiate", &[]), challenge("Basic", &[])]);
-    }
-
-    #[test]
-    fn what_cannot_be_read_ends_the_list() {
-        for bad in ["", ",,", "=x", "\"", "realm=x", "\u{e9}"] {
-            assert_eq!(challenges(bad), [], "{bad:?}");
-        }
-        for bad in ["Bearer realm=\"x", "Bearer realm=\"x\\", "Bearer {"] {
-            assert_eq!(challenges(bad), [challenge("Bearer", &[])], "{bad:?}");
-        }
-    }
 
     #[test]
     fn realms_stay_secure() {

@@ -20,8 +20,9 @@ pub struct Credentials {
     pub file: PathBuf,
 }
 
+/// What such a file holds.
 #[derive(Deserialize, Default)]
-struct AuthFile {
+pub struct AuthFile {
     #[serde(default)]
     auths: BTreeMap<String, Entry>,
 }
@@ -66,7 +67,8 @@ fn read(path: &Path) -> Result<Option<AuthFile>> {
     json::read(&bytes, &path.display().to_string()).map(Some)
 }
 
-fn choose(file: &AuthFile, host: &str, repository: &str) -> Option<String> {
+/// The `Authorization` header for a repository.
+pub fn choose(file: &AuthFile, host: &str, repository: &str) -> Option<String> {
     let mut names = vec![format!("{host}/{repository}")];
     while let Some((shorter, _)) = names.last()?.rsplit_once('/') {
         names.push(shorter.to_owned());

@@ -4,6 +4,7 @@
 //! has one deadline for headers and body together. So redirects are followed here, callers check every length, and
 //! a body that outlasts its deadline is asked for again from where it stopped.
 
+use crate::header::{rate_limit, retry_after};
 use crate::progress::Progress;
 use crate::url::Url;
 use minreq::ResponseLazy;
@@ -257,41 +258,6 @@ impl Answer {
     }
 }
 
-/// What is left of a limit, from `REMAINING;w=SECONDS` (draft-ietf-httpapi-ratelimit-headers), as a hint.
-fn rate_limit(text: &str) -> Option<String> {
-    let (left, window) = text.split_once(";w=").unwrap_or((text, ""));
-    let left: u64 = left.trim().parse().ok()?;
-    let window = window.parse().map_or_else(|_| String::new(), |seconds: u64| format!(" in {seconds} s"));
-    Some(format!("\nhint: it has {left} pulls left for you{window}; credentials may raise its limit"))
-}
-
-/// Seconds to wait: a number, or until a date such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 10.2.3).
-fn retry_after(text: &str, now: SystemTime) -> Option<u64> {
-    if let Ok(seconds) = text.parse() {
-        return Some(seconds);
-    }
-    let words: Vec<&str> = text.split_once(", ")?.1.split(' ').collect();
-    let &[day, month, year, time, "GMT"] = words.as_slice() else {
-        return None;
-    };
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = months.iter().position(|name| *name == month)?;
-    let (day, year): (u64, u64) = (day.parse().ok()?, year.parse().ok()?);
-    let clock: Vec<u64> = time.split(':').map_while(|part| part.parse().ok()).collect();
-    let &[hours, minutes, seconds] = clock.as_slice() else {
-        return None;
-    };
-    if !(1970..=9999).contains(&year) || !(1..=31).contains(&day) || hours > 23 || minutes > 59 || seconds > 60 {
-        return None;
-    }
-    let leap = |year: u64| u64::from(year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)));
-    let lengths = [31, 28 + leap(year), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let days = (1970..year).map(|year| 365 + leap(year)).sum::<u64>() + lengths[..month].iter().sum::<u64>() + day - 1;
-    let at = days * 86400 + hours * 3600 + minutes * 60 + seconds;
-    let since = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-    Some(at.saturating_sub(since))
-}
-
 /// A header line that fits minreq's limit to the byte makes it panic: an answer like any other malformed one.
 pub fn exit_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
@@ -331,32 +297,5 @@ mod tests {
         assert_eq!(http(false).check(&remote).unwrap_err().exit_code(), 6);
         assert!(http(true).check(&remote).is_ok());
         assert!(http(false).check(&Url::parse("http://127.0.0.9/").unwrap()).is_ok());
-    }
-
-    #[test]
-    fn reads_what_is_left_of_a_limit() {
-        assert!(rate_limit("76;w=21600").unwrap().contains(" 76 pulls left for you in 21600 s;"));
-        assert!(rate_limit("0").unwrap().contains(" 0 pulls left for you;"));
-        for bad in ["", "x", "-1;w=2", ";w=2"] {
-            assert_eq!(rate_limit(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn reads_retry_after() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_770);
-        assert_eq!(retry_after("120", now), Some(120));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(7));
-        assert_eq!(retry_after("Sun, 06 Nov 1984 08:49:37 GMT", now), Some(0));
-        for bad in [
-            "",
-            "-1",
-            "soon",
-            "Sun, 06 Foo 1994 08:49:37 GMT",
-            "Sun, 06 Nov 1994 08:49 GMT",
-            "Sun, 99 Nov 1994 08:49:37 GMT",
-        ] {
-            assert_eq!(retry_after(bad, now), None, "{bad}");
-        }
     }
 }

@@ -3,8 +3,10 @@
 
 mod args;
 mod auth;
+mod body;
 mod credentials;
 mod document;
+mod header;
 mod http;
 mod progress;
 mod pull;

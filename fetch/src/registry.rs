@@ -1,17 +1,18 @@
 //! Pulling from a registry (distribution-spec, "Pull"): manifests and blobs of one repository.
 
-use crate::auth::{Auth, challenges};
+use crate::auth::Auth;
+use crate::body::reason;
 use crate::credentials;
 use crate::document::ACCEPT;
+use crate::header::{challenges, content_range};
 use crate::http::{Answer, Get, Http};
 use crate::url::Url;
-use serde::Deserialize;
 use std::thread::sleep;
 use std::time::Duration;
 use store::blob::Ingest;
 use store::json::MANIFEST_LIMIT;
 use store::oci::Descriptor;
-use store::{Digest, Error, Reference, Result, json};
+use store::{Digest, Error, Reference, Result};
 
 /// The API host of `docker.io`.
 const DOCKER_HOST: &str = "registry-1.docker.io";
@@ -221,51 +222,4 @@ fn base(http: &Http, host: &str) -> Result<Url> {
     }
     // What TLS says counts: a plain registry would have answered.
     Err(errors.swap_remove(usize::from(plain_first)))
-}
-
-/// The first byte and the whole size of `bytes FIRST-LAST/SIZE` (RFC 9110, 14.4).
-fn content_range(text: &str) -> Option<(u64, u64)> {
-    let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    let (first, last, size): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);
-    (first <= last && last < size).then_some((first, size))
-}
-
-/// What a registry says was wrong (distribution-spec, "Error Codes"), fit for a terminal.
-fn reason(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Errors {
-        errors: Vec<Entry>,
-    }
-    #[derive(Deserialize)]
-    struct Entry {
-        #[serde(default)]
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    let errors: Errors = json::read(body, "error").ok()?;
-    let first = errors.errors.into_iter().next()?;
-    let text = format!("{}: {}", first.code, first.message);
-    Some(text.chars().filter(|c| !c.is_control()).take(200).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_content_ranges() {
-        assert_eq!(content_range("bytes 5-9/10"), Some((5, 10)));
-        for bad in ["", "bytes */10", "bytes 5-9/*", "bytes 5-10/10", "bytes 9-5/10", "bytes -5-9/10", "items 5-9/10"] {
-            assert_eq!(content_range(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn reasons_are_fit_for_a_terminal() {
-        let body = br#"{"errors":[{"code":"DENIED","message":"no\u001b[2J\n!","detail":{}}]}"#;
-        assert_eq!(reason(body).as_deref(), Some("DENIED: no[2J!"));
-        assert_eq!(reason(b"<html>"), None);
-    }
 }
