@@ -235,3 +235,13 @@ archive on standard input. Exit code 3: no such image; 5: the registry or networ
   -q, --quiet                no progress
 
   crate pull docker-archive:image.tar --as base:1";
+
+/// `crate check --help`.
+pub const CHECK: &str = "\
+usage: crate check [--format table|json]
+
+Tries each thing that the programs want of this system (user namespaces, ranges of ids, overlay,
+seccomp, Landlock, control groups, pasta, …) and prints what works, what is degraded, what fails,
+and how to mend it. Exit code 1: something fails that containers cannot do without.
+
+  crate check --format json | jq -r '.[] | select(.state != \"works\") | .fix'";

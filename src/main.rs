@@ -27,7 +27,7 @@ enum Leads {
     Sup(&'static str),
 }
 
-const VERBS: [(&str, &str, Leads); 25] = [
+const VERBS: [(&str, &str, Leads); 26] = [
     ("run", "run a program in a new container", Leads::Own(run::run, help::RUN)),
     ("create", "make a container without starting it", Leads::Own(run::create, help::CREATE)),
     ("start", "start containers", Leads::Sup(help::START)),
@@ -53,6 +53,7 @@ const VERBS: [(&str, &str, Leads); 25] = [
     ("path", "print where the store, or something in it, is", Leads::Store),
     ("gc", "remove what nothing leads to", Leads::Mapped),
     ("fsck", "check every blob, image and container", Leads::Store),
+    ("check", "try what containers want of this system", Leads::Sup(help::CHECK)),
 ];
 
 fn main() -> ExitCode {

@@ -128,7 +128,8 @@ fn ranges(text: &str, owner: &[String; 2]) -> Vec<Range> {
     text.lines().filter_map(parse).collect()
 }
 
-fn user_name(uid: u32) -> Option<String> {
+/// The name of a user, as /etc/passwd or the environment has it.
+pub fn user_name(uid: u32) -> Option<String> {
     let passwd = read_small("/etc/passwd");
     let entry = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let found = entry.into_iter().find(|fields| fields.get(2).is_some_and(|field| field.parse() == Ok(uid)));

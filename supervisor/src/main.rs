@@ -2,6 +2,7 @@
 
 mod attach;
 mod channel;
+mod check;
 mod child;
 mod client;
 mod clients;
@@ -56,6 +57,8 @@ usage: crate-sup run [FLAG…] ID     run a container of the store, in the foreg
                                     stop containers, and start them detached
        crate-sup wait ID…           print the exit codes of containers when they have ended
        crate-sup top ID             list the processes of a container
+       crate-sup check [--format table|json]
+                                    try what containers want of this system, and say how to get it
        crate-sup unshare [--] CMD…  run CMD as root of a user namespace with all of this user's ids
        crate-sup visit ID -- CMD…   run CMD, a program of the host, among the container's files
 ID is a container's id, its first digits, or its name.
@@ -108,6 +111,7 @@ fn dispatch(parser: &mut Parser) -> Result<u8> {
         "kill" => plainly(stop::kill(parser)),
         "restart" => plainly(stop::restart(parser)),
         "wait" => plainly(wait::wait(parser)),
+        "check" => plainly(check::check(parser)),
         "top" => plainly(container_argument(parser).and_then(|name| top::top(&name))),
         "unshare" => unshare::unshare(parser),
         "visit" => visit::visit(parser),

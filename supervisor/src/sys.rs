@@ -15,8 +15,14 @@ pub const NEW_PID: u64 = libc::CLONE_NEWPID as u64;
 pub const FIRST_NAMESPACES: u64 = NEW_MOUNT | NEW_PID;
 /// A child of this process's parent, so that it is the parent who waits for it (clone(2)).
 pub const SIBLING: u64 = libc::CLONE_PARENT as u64;
+/// A namespace of host and domain name (uts_namespaces(7)).
+pub const NEW_UTS: u64 = libc::CLONE_NEWUTS as u64;
+/// A namespace of System V and POSIX messages (ipc_namespaces(7)).
+pub const NEW_IPC: u64 = libc::CLONE_NEWIPC as u64;
+/// A namespace of control groups (cgroup_namespaces(7)).
+pub const NEW_CGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
 /// Those that a process can make for itself (unshare(2)), but the network's.
-pub const OTHER_NAMESPACES: u64 = (libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP) as u64;
+pub const OTHER_NAMESPACES: u64 = NEW_UTS | NEW_IPC | NEW_CGROUP;
 /// A user namespace (user_namespaces(7)).
 pub const NEW_USER: u64 = libc::CLONE_NEWUSER as u64;
 /// A network namespace (network_namespaces(7)).
@@ -217,6 +223,34 @@ pub fn let_continue(listener: BorrowedFd, call: &Notification) -> Result<()> {
     let mut answer = libc::seccomp_notif_resp { id: call.id, val: 0, error: 0, flags: 1 };
     // SAFETY: the structure lives through the call.
     check(unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_SEND, &raw mut answer) }.into())
+}
+
+/// Has the kernel this action of seccomp filters (seccomp(2), `SECCOMP_GET_ACTION_AVAIL`)? Since Linux 4.14.
+pub fn seccomp_has(action: u32) -> Result<()> {
+    // SAFETY: the action lives through the call.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) })
+}
+
+/// The version of Landlock that the kernel has (landlock_create_ruleset(2)). Since Linux 5.13.
+pub fn landlock_version() -> Result<i64> {
+    const VERSION: u32 = 1; // LANDLOCK_CREATE_RULESET_VERSION
+    // SAFETY: with this flag there is no structure to read.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<()>(), 0_usize, VERSION) };
+    check(version).map(|()| version)
+}
+
+/// Does close_range(2) work? It is given a range in which nothing is open.
+pub fn try_close_range() -> Result<()> {
+    // SAFETY: numbers only; no process has a descriptor of this number.
+    check(unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, 0) })
+}
+
+/// Is there mount_setattr(2), since Linux 5.12? Asked for no change, it makes none.
+pub fn try_mount_setattr() -> Result<()> {
+    let change = [0_u64; 4];
+    let (root, size) = (c"/".as_ptr(), size_of_val(&change));
+    // SAFETY: `change` has the layout of struct mount_attr, and lives through the call.
+    check(unsafe { libc::syscall(libc::SYS_mount_setattr, libc::AT_FDCWD, root, 0, change.as_ptr(), size) })
 }
 
 /// setns(2) to the namespaces `flags` of the process that a pidfd names. Since Linux 5.8.
