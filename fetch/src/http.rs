@@ -24,6 +24,7 @@ const WAIT_LIMIT: u64 = 60;
 const HEADER_LIMIT: usize = 64 << 10;
 
 /// How requests are sent.
+#[derive(Clone)]
 pub struct Http {
     /// How many seconds one request may take, its body included.
     pub timeout: u64,

@@ -6,10 +6,12 @@ mod auth;
 mod body;
 mod credentials;
 mod document;
+mod endpoint;
 mod header;
 mod http;
 mod progress;
 mod pull;
+mod registries;
 mod registry;
 mod url;
 

@@ -57,7 +57,7 @@ pub fn run(request: &Request) -> Result<()> {
 fn pull(request: &Request, reference: &Reference, name: &str, store: &Arc<Store>) -> Result<Digest> {
     let progress = Arc::new(Progress::new(request.quiet));
     let http = Http { timeout: request.timeout, insecure: request.insecure, progress: progress.clone() };
-    let registry = Registry::open(http, reference)?;
+    let registry = Registry::open(&http, reference)?;
     let host = Platform::host();
     let chosen = resolve(&registry, reference, request.platform.as_ref().unwrap_or(&host), store)?;
     let fetch = Arc::new(Fetch { registry, progress, store: store.clone(), layers: chosen.manifest.layers.clone() });
@@ -205,20 +205,29 @@ impl Fetch {
     /// Brings one blob into the store, unless it is there.
     fn blob(&self, descriptor: &Descriptor, what: &str) -> Result<()> {
         let label = format!("{what} {}", descriptor.digest.short());
+        let mut number = 0;
         loop {
             let Some(mut ingest) = self.store.ingest(descriptor)? else {
                 self.progress.end(&label, descriptor.size, "held");
                 return Ok(());
             };
             let resumed = ingest.offset() > 0;
+            let endpoint = self.registry.endpoint(&mut number);
             self.progress.begin(&label, ingest.offset(), descriptor.size);
-            self.registry.blob(&mut ingest, &|done| self.progress.advance(&label, done))?;
+            if let Err(error) = endpoint.blob(&mut ingest, &|done| self.progress.advance(&label, done)) {
+                number = self.registry.pass_over(number, error)?;
+                self.progress.end(&label, descriptor.size, "broken off, goes on");
+                continue;
+            }
             match ingest.finish() {
-                // What an earlier run left may have been damaged since: once more from the beginning.
+                // What came before, in an earlier run or from another place, may be damaged: once more from the beginning.
                 Err(Error::Refused(_)) if resumed => {
                     self.progress.end(&label, descriptor.size, "damaged, begins again");
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    number = self.registry.pass_over(number, error)?;
+                    self.progress.end(&label, descriptor.size, "damaged, begins again");
+                }
                 Ok(()) => {
                     self.progress.end(&label, descriptor.size, "done");
                     return Ok(());

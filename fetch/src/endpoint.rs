@@ -1,0 +1,244 @@
+//! Pulling from one place (distribution-spec, "Pull"): manifests and blobs of a repository at one host.
+
+use crate::auth::Auth;
+use crate::body::reason;
+use crate::credentials::Credentials;
+use crate::document::ACCEPT;
+use crate::header::{challenges, content_range};
+use crate::http::{Answer, Get, Http};
+use crate::registries::Place;
+use crate::url::Url;
+use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::Duration;
+use store::blob::Ingest;
+use store::json::MANIFEST_LIMIT;
+use store::oci::Descriptor;
+use store::{Digest, Error, Reference, Result};
+
+/// The API host of `docker.io`.
+const DOCKER_HOST: &str = "registry-1.docker.io";
+/// How much of a blob is read at once.
+const BUFFER: usize = 1 << 20;
+/// A request that brings fewer bytes than this before its deadline brought nothing.
+const LEAST: u64 = 16 << 10;
+/// How many requests in a row may bring nothing.
+const IDLE_LIMIT: u32 = 5;
+/// The longest that one request for a blob may take, in seconds.
+const PATIENCE_LIMIT: u64 = 3600;
+
+/// One repository at one host.
+pub struct Endpoint {
+    http: Http,
+    place: Place,
+    /// What was asked for, perhaps by another name than it has here.
+    reference: Reference,
+    /// Where requests go; found out by the first.
+    base: OnceLock<Url>,
+    auth: Auth,
+}
+
+/// A manifest's bytes, as received.
+pub struct Received {
+    /// The bytes; they match their digest, where one was asked for.
+    pub bytes: Vec<u8>,
+    /// The `Content-Type` without parameters.
+    pub media_type: Option<String>,
+}
+
+impl Endpoint {
+    /// Sends nothing yet.
+    pub fn new(http: Http, place: Place, reference: &Reference, credentials: Option<Credentials>) -> Self {
+        let auth = Auth::new(credentials, &place.repository);
+        Self { http, place, reference: reference.clone(), base: OnceLock::new(), auth }
+    }
+
+    /// The host that is asked.
+    pub fn host(&self) -> &str {
+        &self.place.host
+    }
+
+    /// The root of the host's API.
+    fn base(&self) -> Result<&Url> {
+        if let Some(base) = self.base.get() {
+            return Ok(base);
+        }
+        let host = if self.place.host == "docker.io" { DOCKER_HOST } else { &self.place.host };
+        let base = base(&self.http, host)?;
+        Ok(self.base.get_or_init(|| base))
+    }
+
+    /// Gets the index or manifest of a tag or digest.
+    pub fn manifest(&self, name: &str) -> Result<Received> {
+        let mut answer = self.ask(false, &format!("manifests/{name}"), ACCEPT, 0, self.http.timeout)?;
+        if answer.status != 200 {
+            return Err(self.failure(&mut answer, &format!("{}, manifest {name}", self.reference)));
+        }
+        let media_type = answer.header("content-type").and_then(|text| text.split(';').next());
+        let media_type = media_type.map(|text| text.trim().to_ascii_lowercase());
+        let stated = answer.header("docker-content-digest").map(str::parse::<Digest>).transpose()?;
+        let bytes = answer.read_all(MANIFEST_LIMIT, self.http.timeout)?;
+        for expected in stated.into_iter().chain(name.parse()) {
+            let mut hasher = expected.hasher();
+            hasher.update(&bytes);
+            let actual = hasher.finish();
+            if actual != expected {
+                let host = answer.url.authority();
+                return Err(Error::Refused(format!(
+                    "manifest {expected} of {host} has other content: its digest is {actual}"
+                )));
+            }
+        }
+        Ok(Received { bytes, media_type })
+    }
+
+    /// Brings the rest of a blob; `advance` is told how much is here. Goes on where a connection is lost.
+    pub fn blob(&self, ingest: &mut Ingest, advance: &dyn Fn(u64)) -> Result<()> {
+        let size = ingest.expected().size;
+        let (mut idle, mut patience) = (0, self.http.timeout);
+        while ingest.offset() < size {
+            let before = ingest.offset();
+            let mut ranged = None;
+            let outcome = self.blob_once(ingest, patience, &mut ranged, advance);
+            let brought = ingest.offset().saturating_sub(before);
+            match outcome {
+                Ok(()) => return Ok(()),
+                // Without any answer the request has been tried often enough.
+                Err(error @ Error::Network(_)) if ranged.is_none() => return Err(error),
+                Err(error @ Error::Network(_)) if brought < LEAST => {
+                    idle += 1;
+                    if idle >= IDLE_LIMIT {
+                        return Err(error);
+                    }
+                    sleep(Duration::from_millis(250 << idle));
+                }
+                Err(Error::Network(_)) => idle = 0,
+                Err(error) => return Err(error),
+            }
+            if ranged == Some(false) {
+                patience = (patience * 2).min(PATIENCE_LIMIT); // It begins at 0 each time, and needs longer each time.
+            }
+        }
+        Ok(())
+    }
+
+    /// One request for a blob, from where it stopped; `ranged` tells whether the registry could do that.
+    fn blob_once(
+        &self,
+        ingest: &mut Ingest,
+        patience: u64,
+        ranged: &mut Option<bool>,
+        advance: &dyn Fn(u64),
+    ) -> Result<()> {
+        let Descriptor { digest, size, .. } = ingest.expected().clone();
+        let from = ingest.offset();
+        let mut answer = self.ask(false, &format!("blobs/{digest}"), "*/*", from, patience)?;
+        let host = answer.url.authority();
+        let refuse = |length: &str| Error::Refused(format!("blob {digest} at {host} is of {length} bytes, not {size}"));
+        let mut skip = match answer.status {
+            200 => from,
+            206 => match content_range(answer.header("content-range").unwrap_or_default()) {
+                Some((first, total)) if first == from && total == size => 0,
+                Some((first, total)) if first == from => return Err(refuse(&total.to_string())),
+                _ => {
+                    return Err(Error::Refused(format!("{host} answers with another range of blob {digest}")));
+                }
+            },
+            416 => return Err(refuse("fewer")),
+            _ => return Err(self.failure(&mut answer, &format!("{}, blob {digest}", self.reference))),
+        };
+        let partial = answer.status == 206;
+        *ranged = Some(partial || from == 0);
+        let wanted = if partial { size - from } else { size };
+        if let Some(length) = answer.length().filter(|length| *length != wanted) {
+            return Err(refuse(&length.saturating_add(size - wanted).to_string()));
+        }
+        let mut buffer = vec![0; BUFFER.min(usize::try_from(wanted).unwrap_or(BUFFER) + 1)];
+        loop {
+            let count = answer.read(&mut buffer, patience)?;
+            if count == 0 && ingest.offset() < size {
+                let here = ingest.offset();
+                return Err(Error::Network(format!(
+                    "the connection to {host} was lost after {here} of {size} bytes of blob {digest}"
+                )));
+            }
+            if count == 0 {
+                return Ok(());
+            }
+            let known = usize::try_from(skip).unwrap_or(count).min(count);
+            skip -= known as u64;
+            ingest.write(&buffer[known..count])?;
+            advance(ingest.offset());
+        }
+    }
+
+    /// A GET or HEAD below the repository, with a token renewed where the registry asks for one.
+    fn ask(&self, head: bool, path: &str, accept: &str, from: u64, timeout: u64) -> Result<Answer> {
+        let base = self.base()?;
+        let url = base.with_path(format!("/v2/{}/{path}", self.place.repository));
+        let mut used = self.auth.header();
+        for last in [false, false, true] {
+            let get = Get { head, url: url.clone(), accept, authorization: used.as_deref(), from, timeout };
+            let answer = self.http.get(&get)?;
+            if answer.status != 401 || last || !answer.url.same_origin(base) {
+                return Ok(answer);
+            }
+            let asked: Vec<_> = answer.headers("www-authenticate").flat_map(challenges).collect();
+            match self.auth.renew(&self.http, base, used.as_deref(), &asked)? {
+                Some(new) => used = Some(new),
+                None => return Ok(answer),
+            }
+        }
+        Err(Error::Network(format!("{} asks for a token again and again", base.authority())))
+    }
+
+    /// The error that an answer other than the wanted one is; `what` was asked for.
+    fn failure(&self, answer: &mut Answer, what: &str) -> Error {
+        let (host, status) = (answer.url.authority(), answer.status);
+        let body = answer.read_all(64 << 10, self.http.timeout).unwrap_or_default();
+        let said = reason(&body).map_or_else(String::new, |reason| format!(" ({reason})"));
+        match status {
+            404 | 410 => Error::NotFound(format!("no such image: {what}: {host} answered {status}{said}")),
+            401 | 403 => {
+                let hint = match &self.auth.credentials {
+                    Some(credentials) => format!("the credentials of {} do not suffice", credentials.file.display()),
+                    None => format!("there are no credentials for it: crate login {}", self.place.host),
+                };
+                let what = format!("no such image, or no right to read it: {what}");
+                Error::NotFound(format!("{what}: {host} answered {status}{said}\nhint: {hint}"))
+            }
+            408 | 429 | 500.. => Error::Network(format!("{host} answered {status}{said} to {what}")),
+            _ => Error::Failed(format!("{host} answered {status}{said} to {what}")),
+        }
+    }
+}
+
+/// Where the registry is: in https; a plain registry is looked for on this machine, and with `--insecure` elsewhere.
+fn base(http: &Http, host: &str) -> Result<Url> {
+    if host.starts_with('[') {
+        let hint = "hint: give it a name in /etc/hosts";
+        return Err(Error::Failed(format!("{host}: a registry cannot be reached by an IPv6 address alone\n{hint}")));
+    }
+    let (plain, secure) = (Url::of_host(false, host)?, Url::of_host(true, host)?);
+    let plain_first = plain.is_loopback();
+    let order = match (plain_first, http.insecure) {
+        // Plain first: a TLS server notices at once, where a plain one may wait for more of the TLS greeting.
+        (true, _) => [plain, secure],
+        (false, true) => [secure, plain],
+        (false, false) => return Ok(secure),
+    };
+    let mut errors = Vec::new();
+    for base in order {
+        let timeout = http.timeout.min(10);
+        let url = base.with_path("/v2/".into());
+        let get = Get { head: false, url, accept: "*/*", authorization: None, from: 0, timeout };
+        match http.follow(&get) {
+            // A TLS server of the usual libraries answers plain http with 400.
+            Ok(answer) if answer.status != 400 => return Ok(base),
+            Ok(_) => errors.push(Error::Network(format!("{} speaks no http", base.authority()))),
+            Err(failure) => errors.push(failure.error),
+        }
+    }
+    // What TLS says counts: a plain registry would have answered.
+    Err(errors.swap_remove(usize::from(plain_first)))
+}
