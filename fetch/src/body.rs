@@ -1,39 +1,24 @@
 //! Bodies that a registry or its token realm sends besides documents and blobs.
 
-use serde::Deserialize;
-use store::{Error, Result, json};
+use store::json::{self, Value};
+use store::{Error, Result};
 
 /// The token in the answer of the token realm at `host` (distribution's token specification), fit for a header.
 pub fn token(bytes: &[u8], host: &str) -> Result<String> {
-    #[derive(Deserialize)]
-    struct Token {
-        token: Option<String>,
-        access_token: Option<String>,
-    }
-    let token: Token = json::read(bytes, &format!("the token of {host}"))?;
-    let token = token.token.or(token.access_token).unwrap_or_default();
+    let answer: Value = json::read(bytes, &format!("the token of {host}"))?;
+    let token = answer["token"].as_str().or(answer["access_token"].as_str()).unwrap_or_default();
     if token.is_empty() || !token.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
         return Err(Error::Refused(format!("the token realm {host} gave no usable token")));
     }
-    Ok(token)
+    Ok(token.to_owned())
 }
 
 /// What a registry says was wrong (distribution-spec, "Error Codes"), fit for a terminal.
 pub fn reason(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Errors {
-        errors: Vec<Entry>,
-    }
-    #[derive(Deserialize)]
-    struct Entry {
-        #[serde(default)]
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    let errors: Errors = json::read(body, "error").ok()?;
-    let first = errors.errors.into_iter().next()?;
-    let text = format!("{}: {}", first.code, first.message);
+    let answer: Value = json::read(body, "error").ok()?;
+    let first = answer["errors"].items().first()?;
+    let said = |field: &str| first[field].as_str().unwrap_or_default();
+    let text = format!("{}: {}", said("code"), said("message"));
     Some(text.chars().filter(|c| !c.is_control()).take(200).collect())
 }
 

@@ -1,12 +1,12 @@
 //! Credentials that other tools have stored, read only (containers-auth.json(5), docker's `config.json`).
 
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use store::Result;
 use store::error::Doing;
-use store::{Result, json};
+use store::json::{self, Fields, FromJson, Value, Wrong};
 
 /// The largest file that is read, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -21,17 +21,26 @@ pub struct Credentials {
 }
 
 /// What such a file holds.
-#[derive(Deserialize, Default)]
+#[derive(Default)]
 pub struct AuthFile {
-    #[serde(default)]
     auths: BTreeMap<String, Entry>,
 }
 
-#[derive(Deserialize, Default)]
 struct Entry {
     /// `user:password` in base64.
-    #[serde(default)]
     auth: String,
+}
+
+impl FromJson for AuthFile {
+    fn from_json(value: Value) -> std::result::Result<Self, Wrong> {
+        Ok(Self { auths: Fields::from_json(value)?.take_or_default("auths")? })
+    }
+}
+
+impl FromJson for Entry {
+    fn from_json(value: Value) -> std::result::Result<Self, Wrong> {
+        Ok(Self { auth: Fields::from_json(value)?.take_or_default("auth")? })
+    }
 }
 
 /// The credentials for a repository, from the first file that has any: the longest key that fits counts.

@@ -1,9 +1,7 @@
 //! What a registry answers to a manifest's name: an index or a manifest, and never something that can be read as both
 //! (CVE-2021-41190).
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use store::json;
+use store::json::{self, Value};
 use store::oci::{Index, Manifest, media};
 use store::{Error, Result};
 
@@ -20,40 +18,30 @@ pub enum Document {
     Manifest(Manifest, &'static str),
 }
 
-/// Which fields a document has.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Shape {
-    schema_version: u32,
-    media_type: Option<String>,
-    manifests: Option<IgnoredAny>,
-    config: Option<IgnoredAny>,
-    layers: Option<IgnoredAny>,
-    fs_layers: Option<IgnoredAny>,
-}
-
 impl Document {
     /// Reads a document; `declared` are the media types that it was announced with (`Content-Type`, descriptor), each
     /// of which must agree with the document's own and with its fields. `what` names it in errors.
     pub fn read(bytes: &[u8], declared: &[Option<&str>], what: &str) -> Result<Self> {
         let refuse = |why: String| Error::Refused(format!("{what}: {why}"));
-        let shape: Shape = json::read(bytes, what)?;
-        if shape.schema_version == 1 || shape.fs_layers.is_some() {
+        let document: Value = json::read(bytes, what)?;
+        let has = |field: &str| !document[field].is_null();
+        let version: u32 = json::make(document["schemaVersion"].clone(), &format!("schemaVersion of {what}"))?;
+        if version == 1 || has("fsLayers") {
             let hint = "hint: push the image again with a tool of this decade";
             return Err(refuse(format!("it is a Docker manifest of schema 1, which is not supported\n{hint}")));
         }
-        if shape.schema_version != 2 {
-            return Err(refuse(format!("its schemaVersion is {}, not 2", shape.schema_version)));
+        if version != 2 {
+            return Err(refuse(format!("its schemaVersion is {version}, not 2")));
         }
-        let is_index = shape.manifests.is_some();
-        if is_index == (shape.config.is_some() || shape.layers.is_some()) {
+        let is_index = has("manifests");
+        if is_index == (has("config") || has("layers")) {
             return Err(refuse("it is not clearly an index or a manifest".into()));
         }
         let known =
             if is_index { [media::INDEX, media::DOCKER_LIST] } else { [media::MANIFEST, media::DOCKER_MANIFEST] };
         let mut own = None;
         for stated in
-            declared.iter().copied().chain([shape.media_type.as_deref()]).flatten().filter(|text| is_specific(text))
+            declared.iter().copied().chain([document["mediaType"].as_str()]).flatten().filter(|text| is_specific(text))
         {
             let found = known.into_iter().find(|known| *known == stated);
             let found = found.ok_or_else(|| {
@@ -68,9 +56,9 @@ impl Document {
             own = Some(found);
         }
         if is_index {
-            return Ok(Self::Index(json::read(bytes, what)?));
+            return Ok(Self::Index(json::make(document, what)?));
         }
-        let manifest: Manifest = json::read(bytes, what)?;
+        let manifest: Manifest = json::make(document, what)?;
         let config = manifest.config.media_type.as_str();
         if config != media::CONFIG && config != media::DOCKER_CONFIG {
             return Err(refuse(format!("it is not a container image: its config is of type {config:?}")));

@@ -2,11 +2,10 @@
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Doing, Error, Result};
-use crate::json;
+use crate::json::{self, FromJson};
 use crate::oci::{Descriptor, media};
 use crate::root::{Store, make_dir, sync_dir};
 use rustix::fs::{FlockOperation, flock};
-use serde::de::DeserializeOwned;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -78,7 +77,7 @@ impl Store {
     }
 
     /// Reads a JSON blob, checking its size and digest; `what` names it in errors.
-    pub fn read_json<T: DeserializeOwned>(&self, descriptor: &Descriptor, limit: u64, what: &str) -> Result<T> {
+    pub fn read_json<T: FromJson>(&self, descriptor: &Descriptor, limit: u64, what: &str) -> Result<T> {
         json::read(&self.read_blob(descriptor, limit)?, &format!("{what} {}", descriptor.digest))
     }
 

@@ -254,12 +254,13 @@ fn annotations(
 mod tests {
     use super::*;
     use crate::digest::Digest;
+    use crate::json;
     use crate::oci::{Descriptor, ImageConfig, Manifest};
 
     fn image(config: &str) -> Image {
         let descriptor = Descriptor::new("", Digest::of(b""), 0);
         let manifest = Manifest { schema_version: 2, media_type: None, config: descriptor.clone(), layers: Vec::new() };
-        let execution = serde_json::from_str(config).unwrap();
+        let execution = json::read(config.as_bytes(), "config").unwrap();
         let config = ImageConfig { config: Some(execution), ..ImageConfig::default() };
         Image { reference: Some("docker.io/library/x:latest".into()), descriptor, manifest, config }
     }

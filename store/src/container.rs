@@ -3,15 +3,13 @@
 use crate::blob::is_at;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
-use crate::json;
+use crate::json::{self, FromJson, Value};
 use crate::root::{Store, make_dir};
 use crate::spec::{Spec, annotation};
 use crate::tree;
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -103,7 +101,7 @@ impl Container {
         self.read_config().map(Config)
     }
 
-    fn read_config<T: DeserializeOwned>(&self) -> Result<T> {
+    fn read_config<T: FromJson>(&self) -> Result<T> {
         let path = self.dir.join("config.json");
         let mut bytes = Vec::new();
         let read = File::open(&path).and_then(|file| file.take(SPEC_LIMIT).read_to_end(&mut bytes));

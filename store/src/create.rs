@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::idmap::IdMap;
 use crate::image::Image;
-use crate::json;
+use crate::json::Value;
 use crate::platform::Platform;
 use crate::root::{Store, random_hex, sync_dir};
 use crate::spec::{Mount, Spec};
@@ -230,7 +230,7 @@ fn build(dir: &Path, spec: &Spec, request: &Request, root_mode: u32) -> Result<(
     make(&dir.join("work"), 0o700)?;
     let hostname = spec.hostname.as_deref().unwrap_or_default();
     let files = [
-        ("config.json", 0o600, json::write(spec)?),
+        ("config.json", 0o600, Value::from(spec).to_string().into_bytes()),
         ("hosts", 0o644, hosts(hostname, request.network)),
         ("hostname", 0o644, format!("{hostname}\n").into_bytes()),
         // A host without the file has no name servers; then the container has none either.

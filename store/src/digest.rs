@@ -1,13 +1,13 @@
 //! Digests of content (image-spec, `descriptor.md#digests`).
 
 use crate::error::{Error, Result};
+use crate::json::{self, FromJson, Value, Wrong};
 use sha2::{Digest as _, Sha256, Sha512};
 use std::fmt;
 use std::str::FromStr;
 
 /// A digest that is safe to use as a path: `sha256:` and 64, or `sha512:` and 128, lower-case hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(String);
 
 impl Digest {
@@ -55,23 +55,15 @@ impl FromStr for Digest {
         };
         let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if digits.is_empty() || !digits.bytes().all(hexadecimal) {
-            return Err(Error::Refused(format!("not a sha256 or sha512 digest: {text:?}")));
+            return Err(Error::Refused(format!("not a sha256 or sha512 digest: {}", json::quoted(text))));
         }
         Ok(Self(text.to_owned()))
     }
 }
 
-impl TryFrom<String> for Digest {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.0
+impl FromJson for Digest {
+    fn from_json(value: Value) -> std::result::Result<Self, Wrong> {
+        String::from_json(value)?.parse().map_err(|error: Error| Wrong::new(error.to_string()))
     }
 }
 

@@ -145,7 +145,7 @@ impl Check<'_> {
 
     fn container(&mut self, container: &Container) {
         let name = format!("container {}", container.short());
-        let layers = container.config().and_then(|config| config.layers());
+        let layers = container.spec().and_then(|spec| container::layers(&spec));
         match layers {
             Err(error) => self.fault(&name, &error.to_string()),
             Ok(layers) => {

@@ -1,7 +1,7 @@
 //! `index.json`: one entry for each reference (image-spec, `image-layout.md#indexjson-file`).
 
 use crate::error::{Doing, Result};
-use crate::json;
+use crate::json::{self, Value};
 use crate::oci::{Descriptor, Index, REF_NAME};
 use crate::root::{Store, when_whole};
 use rustix::fs::{FlockOperation, flock};
@@ -11,6 +11,9 @@ use std::io::Read;
 /// The largest `index.json` that is read, in bytes.
 const INDEX_LIMIT: u64 = 64 << 20;
 
+/// The most values in it: eight or nine for each reference.
+const INDEX_VALUES: usize = 4 << 20;
+
 impl Store {
     /// Reads `index.json`.
     pub fn index(&self) -> Result<Index> {
@@ -19,7 +22,7 @@ impl Store {
             let mut bytes = Vec::with_capacity(1 << 14);
             let read = File::open(&path).and_then(|file| file.take(INDEX_LIMIT).read_to_end(&mut bytes));
             read.doing(|| format!("reading {}", path.display()))?;
-            json::read(&bytes, &path.display().to_string())
+            json::read_many(&bytes, INDEX_VALUES, &path.display().to_string())
         })
     }
 
@@ -32,7 +35,7 @@ impl Store {
         let before = index.clone();
         let outcome = change(&mut index)?;
         if index != before {
-            self.replace("index.json", &json::write(&index)?)?;
+            self.replace("index.json", Value::from(&index).to_string().as_bytes())?;
         }
         Ok(outcome)
     }

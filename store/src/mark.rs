@@ -2,10 +2,9 @@
 
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::json::{self, CONFIG_LIMIT, MANIFEST_LIMIT};
+use crate::json::{self, CONFIG_LIMIT, Fields, FromJson, MANIFEST_LIMIT, Value, Wrong};
 use crate::oci::{Descriptor, ImageConfig};
 use crate::root::Store;
-use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
@@ -20,14 +19,25 @@ pub struct Marks {
 }
 
 /// Whatever can lead from one document to further blobs: manifests, indexes, and others of their shape.
-#[derive(Deserialize, Default)]
-#[serde(default)]
 struct Document {
     config: Option<Descriptor>,
     layers: Vec<Descriptor>,
     manifests: Vec<Descriptor>,
     blobs: Vec<Descriptor>,
     subject: Option<Descriptor>,
+}
+
+impl FromJson for Document {
+    fn from_json(value: Value) -> std::result::Result<Self, Wrong> {
+        let mut fields = Fields::from_json(value)?;
+        Ok(Self {
+            config: fields.take("config")?,
+            layers: fields.take_or_default("layers")?,
+            manifests: fields.take_or_default("manifests")?,
+            blobs: fields.take_or_default("blobs")?,
+            subject: fields.take("subject")?,
+        })
+    }
 }
 
 impl Store {
@@ -66,7 +76,7 @@ impl Store {
     }
 
     /// Reads a document for what it leads to only, so neither size nor digest matter.
-    fn peek<T: serde::de::DeserializeOwned>(&self, digest: &Digest, limit: u64) -> Option<T> {
+    fn peek<T: FromJson>(&self, digest: &Digest, limit: u64) -> Option<T> {
         let mut bytes = Vec::new();
         File::open(self.blob_path(digest)).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).ok()?;
         if bytes.len() as u64 > limit {

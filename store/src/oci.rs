@@ -1,10 +1,8 @@
 //! Documents of the image-spec, and Docker's schema 2, which differs only in media types.
 
 use crate::digest::Digest;
+use crate::json::{Fields, FromJson, Value, Wrong, object_of_present};
 use crate::platform::Platform;
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Media types (image-spec, `media-types.md`; Docker's `manifest-v2-2.md`).
@@ -43,32 +41,27 @@ pub mod media {
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// A content descriptor (image-spec, `descriptor.md`). Unknown fields are kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Descriptor {
     /// The type of the content.
-    #[serde(default)]
     pub media_type: String,
     /// The digest of the content.
     pub digest: Digest,
     /// The size of the content in bytes.
     pub size: u64,
     /// For a manifest within an index: what it runs on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// Arbitrary metadata.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub annotations: Option<BTreeMap<String, String>>,
     /// Fields that this version does not know.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    pub extra: Vec<(String, Value)>,
 }
 
 impl Descriptor {
     /// A descriptor without platform and annotations.
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
         let media_type = media_type.to_owned();
-        Self { media_type, digest, size, platform: None, annotations: None, extra: Map::new() }
+        Self { media_type, digest, size, platform: None, annotations: None, extra: Vec::new() }
     }
 
     /// The reference that an entry of `index.json` carries.
@@ -78,29 +71,24 @@ impl Descriptor {
 }
 
 /// An image index (image-spec, `image-index.md`). Unknown fields are kept: ours is rewritten in place of others'.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Index {
     /// Always 2.
     pub schema_version: u32,
     /// The type of this document; absent in many indexes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
     /// The manifests, or further indexes.
     pub manifests: Vec<Descriptor>,
     /// Fields that this version does not know.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    pub extra: Vec<(String, Value)>,
 }
 
 /// An image manifest (image-spec, `manifest.md`). Only read: manifests are kept as the bytes received.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
     /// Always 2.
     pub schema_version: u32,
     /// The type of this document; absent in many OCI manifests.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
     /// The image config.
     pub config: Descriptor,
@@ -109,22 +97,17 @@ pub struct Manifest {
 }
 
 /// An image config (image-spec, `config.md`). Only read.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ImageConfig {
     /// When the image was made, RFC 3339.
-    #[serde(default)]
     pub created: Option<String>,
     /// The processor architecture, in Go's words.
-    #[serde(default)]
     pub architecture: String,
     /// The operating system, in Go's words.
-    #[serde(default)]
     pub os: String,
     /// The variant of the architecture, such as `v8`.
-    #[serde(default)]
     pub variant: Option<String>,
     /// How to run the image.
-    #[serde(default)]
     pub config: Option<Execution>,
     /// The layers by the digest of their uncompressed content.
     pub rootfs: RootFs,
@@ -138,43 +121,138 @@ impl ImageConfig {
 }
 
 /// The layers of an image config.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RootFs {
     /// The digests of the uncompressed layers, the base first.
-    #[serde(default)]
     pub diff_ids: Vec<Digest>,
 }
 
 /// The `config` of an image config: the defaults for running it.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[expect(clippy::zero_sized_map_values, reason = "JSON has no sets: Go writes them as objects of empty objects")]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Execution {
     /// `user`, `uid`, `user:group`, `uid:gid`, …
-    #[serde(default)]
     pub user: Option<String>,
     /// `NAME=value` each.
-    #[serde(default)]
     pub env: Option<Vec<String>>,
     /// The program and its first arguments.
-    #[serde(default)]
     pub entrypoint: Option<Vec<String>>,
     /// The arguments, or the program where there is no entrypoint.
-    #[serde(default)]
     pub cmd: Option<Vec<String>>,
-    /// Directories that hold data of the container; the values are empty objects.
-    #[serde(default)]
-    pub volumes: Option<BTreeMap<String, IgnoredAny>>,
+    /// Directories that hold data of the container: in JSON the keys of an object of empty objects.
+    pub volumes: Option<BTreeMap<String, Value>>,
     /// The directory to start in.
-    #[serde(default)]
     pub working_dir: Option<String>,
     /// Arbitrary metadata.
-    #[serde(default)]
     pub labels: Option<BTreeMap<String, String>>,
     /// The signal that asks the program to end.
-    #[serde(default)]
     pub stop_signal: Option<String>,
-    /// Ports that the program listens on, such as `80/tcp`.
-    #[serde(default)]
-    pub exposed_ports: Option<BTreeMap<String, IgnoredAny>>,
+}
+
+impl FromJson for Descriptor {
+    fn from_json(value: Value) -> Result<Self, Wrong> {
+        let mut fields = Fields::from_json(value)?;
+        Ok(Self {
+            media_type: fields.take_or_default("mediaType")?,
+            digest: fields.take("digest")?,
+            size: fields.take("size")?,
+            platform: fields.take("platform")?,
+            annotations: fields.take("annotations")?,
+            extra: fields.rest(),
+        })
+    }
+}
+
+impl From<&Descriptor> for Value {
+    fn from(descriptor: &Descriptor) -> Self {
+        let own = object_of_present(vec![
+            ("mediaType", (&descriptor.media_type).into()),
+            ("digest", descriptor.digest.as_str().into()),
+            ("size", descriptor.size.into()),
+            ("platform", descriptor.platform.as_ref().into()),
+            ("annotations", descriptor.annotations.as_ref().into()),
+        ]);
+        own.and(&descriptor.extra)
+    }
+}
+
+impl FromJson for Index {
+    fn from_json(value: Value) -> Result<Self, Wrong> {
+        let mut fields = Fields::from_json(value)?;
+        Ok(Self {
+            schema_version: fields.take("schemaVersion")?,
+            media_type: fields.take("mediaType")?,
+            manifests: fields.take("manifests")?,
+            extra: fields.rest(),
+        })
+    }
+}
+
+impl From<&Index> for Value {
+    fn from(index: &Index) -> Self {
+        let own = object_of_present(vec![
+            ("schemaVersion", index.schema_version.into()),
+            ("mediaType", index.media_type.as_ref().into()),
+            ("manifests", index.manifests.iter().collect()),
+        ]);
+        own.and(&index.extra)
+    }
+}
+
+impl FromJson for Manifest {
+    fn from_json(value: Value) -> Result<Self, Wrong> {
+        let mut fields = Fields::from_json(value)?;
+        Ok(Self {
+            schema_version: fields.take("schemaVersion")?,
+            media_type: fields.take("mediaType")?,
+            config: fields.take("config")?,
+            layers: fields.take("layers")?,
+        })
+    }
+}
+
+impl From<&Manifest> for Value {
+    fn from(manifest: &Manifest) -> Self {
+        object_of_present(vec![
+            ("schemaVersion", manifest.schema_version.into()),
+            ("mediaType", manifest.media_type.as_ref().into()),
+            ("config", (&manifest.config).into()),
+            ("layers", manifest.layers.iter().collect()),
+        ])
+    }
+}
+
+impl FromJson for ImageConfig {
+    fn from_json(value: Value) -> Result<Self, Wrong> {
+        let mut fields = Fields::from_json(value)?;
+        Ok(Self {
+            created: fields.take("created")?,
+            architecture: fields.take_or_default("architecture")?,
+            os: fields.take_or_default("os")?,
+            variant: fields.take("variant")?,
+            config: fields.take("config")?,
+            rootfs: fields.take("rootfs")?,
+        })
+    }
+}
+
+impl FromJson for RootFs {
+    fn from_json(value: Value) -> Result<Self, Wrong> {
+        Ok(Self { diff_ids: Fields::from_json(value)?.take_or_default("diff_ids")? })
+    }
+}
+
+impl FromJson for Execution {
+    fn from_json(value: Value) -> Result<Self, Wrong> {
+        let mut fields = Fields::from_json(value)?;
+        Ok(Self {
+            user: fields.take("User")?,
+            env: fields.take("Env")?,
+            entrypoint: fields.take("Entrypoint")?,
+            cmd: fields.take("Cmd")?,
+            volumes: fields.take("Volumes")?,
+            working_dir: fields.take("WorkingDir")?,
+            labels: fields.take("Labels")?,
+            stop_signal: fields.take("StopSignal")?,
+        })
+    }
 }

@@ -1,21 +1,18 @@
 //! Platforms in Go's words, and which of them a machine can run (image-spec, `image-index.md`).
 
 use crate::error::{Error, Result};
-use serde::{Deserialize, Serialize};
+use crate::json::{Fields, FromJson, Value, Wrong, object_of_present};
 use std::fmt;
 use std::str::FromStr;
 
 /// What an image runs on: `os/architecture[/variant]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Platform {
     /// The operating system: `linux`.
-    #[serde(default)]
     pub os: String,
     /// The processor architecture: `amd64`, `arm64`, `arm`, …
-    #[serde(default)]
     pub architecture: String,
     /// The variant of the architecture: `v7` of `arm`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
 }
 
@@ -76,6 +73,27 @@ impl FromStr for Platform {
         };
         let variant = parts.get(2).map(|variant| (*variant).to_owned());
         Ok(Self { os: parts[0].to_owned(), architecture: architecture.to_owned(), variant })
+    }
+}
+
+impl FromJson for Platform {
+    fn from_json(value: Value) -> std::result::Result<Self, Wrong> {
+        let mut fields = Fields::from_json(value)?;
+        Ok(Self {
+            os: fields.take_or_default("os")?,
+            architecture: fields.take_or_default("architecture")?,
+            variant: fields.take("variant")?,
+        })
+    }
+}
+
+impl From<&Platform> for Value {
+    fn from(platform: &Platform) -> Self {
+        object_of_present(vec![
+            ("os", (&platform.os).into()),
+            ("architecture", (&platform.architecture).into()),
+            ("variant", platform.variant.as_ref().into()),
+        ])
     }
 }
 

@@ -2,20 +2,19 @@
 
 use crate::container::Container;
 use crate::error::{Doing, Result};
-use crate::json;
+use crate::json::{self, Fields, FromJson, Value, Wrong};
 use crate::root::Store;
 use nanoserde::SerJson;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use serde::Deserialize;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// The first process of a container, told from every other that has had or will have its number.
-#[derive(Debug, Clone, PartialEq, Eq, SerJson, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, SerJson)]
 pub struct Process {
     /// Its process id, as its supervisor sees it.
     pub pid: u32,
@@ -27,6 +26,19 @@ pub struct Process {
     pub supervisor: u32,
     /// Does the program itself run? Until then the process is at work on the namespaces, and still sees the host's files.
     pub runs: bool,
+}
+
+impl FromJson for Process {
+    fn from_json(value: Value) -> std::result::Result<Self, Wrong> {
+        let mut fields = Fields::from_json(value)?;
+        Ok(Self {
+            pid: fields.take("pid")?,
+            start: fields.take("start")?,
+            boot: fields.take("boot")?,
+            supervisor: fields.take("supervisor")?,
+            runs: fields.take("runs")?,
+        })
+    }
 }
 
 impl Process {

@@ -1,6 +1,7 @@
 //! The bundle's `config.json` (runtime-spec, `config.md`, `config-linux.md`): what crate writes and runs.
 
-use serde::{Deserialize, Serialize};
+mod json;
+
 use std::collections::BTreeMap;
 
 /// The version of the runtime-spec that bundles are written for.
@@ -39,8 +40,7 @@ pub mod annotation {
 }
 
 /// `config.json`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Spec {
     /// The version of the runtime-spec.
     pub oci_version: String,
@@ -49,16 +49,12 @@ pub struct Spec {
     /// The root filesystem.
     pub root: Root,
     /// The host name inside.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
     /// Further mounts, in order.
-    #[serde(default)]
     pub mounts: Vec<Mount>,
     /// Namespaces and confinement.
-    #[serde(default)]
     pub linux: Linux,
     /// Arbitrary metadata, labels and [`annotation`]s among them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -80,114 +76,88 @@ impl Spec {
 }
 
 /// The program (runtime-spec, `config.md#process`).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Process {
     /// Give it a terminal.
-    #[serde(default)]
     pub terminal: bool,
     /// Who it runs as.
-    #[serde(default)]
     pub user: User,
     /// The program and its arguments.
-    #[serde(default)]
     pub args: Vec<String>,
     /// `NAME=value` each.
-    #[serde(default)]
     pub env: Vec<String>,
     /// The directory to start in.
     pub cwd: String,
     /// The capabilities it has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
     /// Deny it all gain of privilege through execve (prctl(2), `PR_SET_NO_NEW_PRIVS`).
-    #[serde(default)]
     pub no_new_privileges: bool,
 }
 
 /// Numeric identity inside the container.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct User {
     /// User id.
-    #[serde(default)]
     pub uid: u32,
     /// Group id.
-    #[serde(default)]
     pub gid: u32,
     /// Supplementary group ids.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub additional_gids: Vec<u32>,
 }
 
 /// Capability sets, each a list of names such as `CAP_CHOWN`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Capabilities {
     /// The most that any program inside can gain.
-    #[serde(default)]
     pub bounding: Vec<String>,
     /// In force.
-    #[serde(default)]
     pub effective: Vec<String>,
     /// Allowed to be in force.
-    #[serde(default)]
     pub permitted: Vec<String>,
     /// Kept through execve by files that ask for them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inheritable: Vec<String>,
     /// Kept through execve.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ambient: Vec<String>,
 }
 
 /// The root filesystem.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Root {
     /// A directory, relative to the bundle.
     pub path: String,
     /// Mount it read-only.
-    #[serde(default)]
     pub readonly: bool,
 }
 
 /// One mount (runtime-spec, `config.md#mounts`).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Mount {
     /// An absolute path inside the container.
     pub destination: String,
     /// The type of the filesystem; `bind` for a bind mount.
-    #[serde(rename = "type", default)]
     pub kind: String,
     /// A device, name, or the directory or file to bind; relative to the bundle.
-    #[serde(default)]
     pub source: String,
     /// Options of mount(8).
-    #[serde(default)]
     pub options: Vec<String>,
 }
 
 /// Namespaces and confinement (runtime-spec, `config-linux.md`).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Linux {
     /// The namespaces that the container has of its own.
-    #[serde(default)]
     pub namespaces: Vec<Namespace>,
     /// Paths that nothing inside can read.
-    #[serde(default)]
     pub masked_paths: Vec<String>,
     /// Paths that nothing inside can write.
-    #[serde(default)]
     pub readonly_paths: Vec<String>,
 }
 
 /// A namespace of the container's own.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Namespace {
     /// `pid`, `network`, `mount`, `ipc`, `uts`, `user` or `cgroup`.
-    #[serde(rename = "type")]
     pub kind: String,
     /// A namespace to join instead of making one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
 }

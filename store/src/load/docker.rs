@@ -5,19 +5,21 @@ use super::contents::Contents;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::Image;
-use crate::json::{self, CONFIG_LIMIT, MANIFEST_LIMIT};
+use crate::json::{self, CONFIG_LIMIT, Fields, FromJson, MANIFEST_LIMIT, Value, Wrong};
 use crate::oci::{Descriptor, ImageConfig, Manifest, media};
-use serde::Deserialize;
-use serde_json::Map;
 
 /// One image of `manifest.json`.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
 struct Listed {
     config: String,
-    #[serde(default)]
     repo_tags: Option<Vec<String>>,
     layers: Vec<String>,
+}
+
+impl FromJson for Listed {
+    fn from_json(value: Value) -> std::result::Result<Self, Wrong> {
+        let mut fields = Fields::from_json(value)?;
+        Ok(Self { config: fields.take("Config")?, repo_tags: fields.take("RepoTags")?, layers: fields.take("Layers")? })
+    }
 }
 
 impl Loading<'_> {
@@ -67,12 +69,12 @@ impl Loading<'_> {
         }
         let (version, media_type) = (2, Some(media::MANIFEST.to_owned()));
         let manifest = Manifest { schema_version: version, media_type, config, layers };
-        let bytes = json::write(&manifest)?;
+        let bytes = Value::from(&manifest).to_string().into_bytes();
         if bytes.len() as u64 > MANIFEST_LIMIT {
             return Err(Error::Refused(format!("{}: it has too many layers", listed.config)));
         }
         let descriptor = self.store.put_blob(media::MANIFEST, &bytes)?;
-        let descriptor = Descriptor { extra: Map::new(), ..descriptor };
+        let descriptor = Descriptor { extra: Vec::new(), ..descriptor };
         Ok(Image { reference: None, descriptor, manifest, config: read })
     }
 }

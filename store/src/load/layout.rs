@@ -5,12 +5,10 @@ use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::image::{Image, choose_platform};
 use crate::inflate::CHUNK;
-use crate::json::{self, CONFIG_LIMIT, MANIFEST_LIMIT};
+use crate::json::{self, CONFIG_LIMIT, MANIFEST_LIMIT, Value};
 use crate::oci::{Descriptor, ImageConfig, Index, Manifest, media};
 use crate::platform::Platform;
 use crate::root::Store;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -79,13 +77,14 @@ impl Loading<'_> {
             bring(&descriptor)?;
             let bytes = self.store.read_blob(&descriptor, MANIFEST_LIMIT)?;
             let what = format!("manifest {}", descriptor.digest);
-            if is_index(&descriptor, &bytes, &what)? {
-                let index: Index = json::read(&bytes, &what)?;
+            let document: Value = json::read(&bytes, &what)?;
+            if is_index(&descriptor, &document, &what)? {
+                let index: Index = json::make(document, &what)?;
                 let best = choose_platform(&index, platform).cloned();
                 descriptor = best.ok_or_else(|| Error::NotFound(format!("it has nothing for {platform}")))?;
                 continue;
             }
-            let manifest: Manifest = json::read(&bytes, &what)?;
+            let manifest: Manifest = json::make(document, &what)?;
             bring(&manifest.config)?;
             let config: ImageConfig = self.store.read_json(&manifest.config, CONFIG_LIMIT, "config")?;
             if config.rootfs.diff_ids.len() != manifest.layers.len() {
@@ -103,25 +102,14 @@ impl Loading<'_> {
     }
 }
 
-/// Which fields a document has.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Shape {
-    media_type: Option<String>,
-    manifests: Option<IgnoredAny>,
-    config: Option<IgnoredAny>,
-    layers: Option<IgnoredAny>,
-}
-
 /// Is it an index? What could be read as both, or is not what its media types say, is refused (CVE-2021-41190).
-fn is_index(descriptor: &Descriptor, bytes: &[u8], what: &str) -> Result<bool> {
-    let shape: Shape = json::read(bytes, what)?;
-    let index = shape.manifests.is_some();
-    let stated = [Some(&descriptor.media_type), shape.media_type.as_ref()];
-    let agrees = |stated: &&String| {
-        stated.is_empty() || if index { media::is_index(stated) } else { media::is_manifest(stated) }
-    };
-    if index == (shape.config.is_some() || shape.layers.is_some()) || !stated.iter().flatten().all(agrees) {
+fn is_index(descriptor: &Descriptor, document: &Value, what: &str) -> Result<bool> {
+    let has = |field: &str| !document[field].is_null();
+    let index = has("manifests");
+    let stated = [Some(descriptor.media_type.as_str()), document["mediaType"].as_str()];
+    let agrees =
+        |stated: &&str| stated.is_empty() || if index { media::is_index(stated) } else { media::is_manifest(stated) };
+    if index == (has("config") || has("layers")) || !stated.iter().flatten().all(agrees) {
         return Err(Error::Refused(format!("{what}: it is not clearly an index or a manifest")));
     }
     Ok(index)

@@ -1,6 +1,6 @@
 //! `--filter KEY=VALUE`, as docker has it: of one key any value will do, of labels all must be there.
 
-use serde_json::Value as Json;
+use store::json::Value as Json;
 use store::{Error, Result};
 
 /// The filters that were given.
@@ -50,7 +50,7 @@ impl Filters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use store::json;
 
     #[test]
     fn takes_any_value_of_a_key_and_all_labels() {
@@ -64,8 +64,9 @@ mod tests {
         }
         assert!(filters.pass("status", |value| value == "b") && !filters.pass("status", |value| value == "c"));
         assert!(filters.pass("name", |_| false));
-        assert!(filters.pass_labels(&json!({"x": "", "y": "1"})));
-        for lacking in [json!({"x": ""}), json!({"x": "", "y": "2"}), json!({"x": "", "y": "1", "z": ""}), Json::Null] {
+        let read = |text: &str| json::read::<Json>(text.as_bytes(), "labels").unwrap();
+        assert!(filters.pass_labels(&read(r#"{"x":"","y":"1"}"#)));
+        for lacking in [r#"{"x":""}"#, r#"{"x":"","y":"2"}"#, r#"{"x":"","y":"1","z":""}"#, "null"].map(read) {
             assert!(!filters.pass_labels(&lacking), "{lacking}");
         }
     }

@@ -1,8 +1,8 @@
 //! How listings are written: columns, JSON, or the user's own words around fields, in a part of Go's templates.
 
 use super::{print, print_json};
-use serde_json::Value as Json;
 use std::fmt::Write;
+use store::json::Value as Json;
 use store::{Error, Result};
 
 /// What `--format` says.
@@ -67,11 +67,6 @@ fn unescape(text: &str) -> String {
     text.replace("\\t", "\t").replace("\\n", "\n")
 }
 
-/// An object of these fields.
-pub fn object(fields: Vec<(&str, Json)>) -> Json {
-    Json::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
-}
-
 /// Prints what is listed as the format says; of a table, each column has a title and shows a field.
 pub fn list(format: &Format, objects: Vec<Json>, table: &[(&str, &str)]) -> Result<()> {
     match format {
@@ -127,7 +122,7 @@ fn show(value: &Json, line: &mut String) {
         }
         Json::Object(all) => {
             let mut fields: Vec<_> = all.iter().collect();
-            fields.sort_by_key(|(name, _)| *name);
+            fields.sort_by_key(|(name, _)| name);
             line.push_str("map[");
             for (place, (name, one)) in fields.into_iter().enumerate() {
                 let _ = write!(line, "{}{name}:", if place == 0 { "" } else { " " }); // A String takes it all.
@@ -176,7 +171,7 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use store::json;
 
     #[test]
     fn writes_sizes() {
@@ -188,7 +183,8 @@ mod tests {
 
     #[test]
     fn fills_templates_as_go_does() {
-        let object = json!({"A": {"B": "x y", "N": 7, "none": null}, "L": ["a", true], "M": {"z": 1, "a": [2]}});
+        let object = br#"{"A":{"B":"x y","N":7,"none":null},"L":["a",true],"M":{"z":1,"a":[2]}}"#;
+        let object: Json = json::read(object, "object").unwrap();
         for (template, line) in [
             ("{{.A.B}}", "x y"),
             (r"-{{ .A.N }}\t{{json .A.B}}\n", "-7\t\"x y\"\n"),

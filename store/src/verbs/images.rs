@@ -1,10 +1,10 @@
 //! `crate-store images`.
 
-use super::format::{self, Format, list, object, size, whole_seconds};
+use super::format::{self, Format, list, size, whole_seconds};
 use super::{print, value};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
-use serde_json::Value as Json;
+use store::json::{Value as Json, object};
 use store::oci::Descriptor;
 use store::platform::Platform;
 use store::{Digest, Reference, Result, Store};

@@ -1,14 +1,13 @@
 //! `crate-store inspect`.
 
-use super::format::{self, Format, list, object};
+use super::format::{self, Format, list};
 use super::{each, misused, print, value};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
-use serde_json::Value as Json;
 use std::fs;
 use std::time::SystemTime;
 use store::container::Config;
-use store::json::CONFIG_LIMIT;
+use store::json::{CONFIG_LIMIT, Value as Json, object};
 use store::platform::Platform;
 use store::spec::annotation;
 use store::state::State;
@@ -87,8 +86,8 @@ fn inspect_image(store: &Store, text: &str) -> Result<Json> {
     let config = |field: &str| config[field].clone();
     Ok(object(vec![
         ("Id", image.descriptor.digest.as_str().into()),
-        ("RepoTags", names.into()),
-        ("RepoDigests", digests.into()),
+        ("RepoTags", names.into_iter().collect()),
+        ("RepoDigests", digests.into_iter().collect()),
         ("Created", config("created")),
         ("Author", config("author")),
         ("Architecture", config("architecture")),
@@ -104,10 +103,11 @@ fn inspect_container(store: &Store, container: &Container) -> Result<Json> {
     let config = container.config()?;
     let text = |key: &str| Json::from(config.annotation(key));
     let process = |field: &str| config.0["process"][field].clone();
-    let (path, args) = process("args")
-        .as_array()
-        .and_then(|args| args.split_first())
-        .map_or_else(|| (Json::from(""), Json::Array(Vec::new())), |(path, args)| (path.clone(), args.into()));
+    let args = process("args");
+    let (path, args) = match args.items().split_first() {
+        Some((path, args)) => (path.clone(), args.to_vec()),
+        None => ("".into(), Vec::new()),
+    };
     let names = store.names()?.into_iter().filter(|(_, id)| *id == container.id).map(|(name, _)| name);
     let log = (config.annotation(annotation::LOG_SIZE) != "0").then(|| container.dir.join("log"));
     let signal = Some(config.annotation(annotation::STOP_SIGNAL)).filter(|signal| !signal.is_empty());
@@ -129,13 +129,13 @@ fn inspect_container(store: &Store, container: &Container) -> Result<Json> {
         ("Name", names.collect::<Vec<_>>().join(",").into()),
         ("Created", text(annotation::CREATED)),
         ("Path", path),
-        ("Args", args),
+        ("Args", Json::Array(args)),
         ("State", state(store, container)?),
         ("Image", text(annotation::MANIFEST)),
         ("LogPath", log.unwrap_or_default().to_string_lossy().into()),
         ("Config", as_run),
         ("HostConfig", host_config(&config)),
-        ("Mounts", config.0["mounts"].as_array().into_iter().flatten().map(mount).collect()),
+        ("Mounts", config.0["mounts"].items().iter().map(mount).collect()),
         ("Bundle", container.dir.to_string_lossy().into()),
     ]))
 }
@@ -168,8 +168,8 @@ fn host_config(config: &Config) -> Json {
         ("Type", if size == "0" { "none" } else { "k8s-file" }.into()),
         ("Config", object(limits.map(|(name, value)| (name, value.into())).collect())),
     ];
-    let namespaces = config.0["linux"]["namespaces"].as_array();
-    let private = namespaces.into_iter().flatten().any(|namespace| namespace["type"] == "network");
+    let namespaces = config.0["linux"]["namespaces"].items();
+    let private = namespaces.iter().any(|namespace| namespace["type"].as_str() == Some("network"));
     let restart = vec![("Name", policy.into()), ("MaximumRetryCount", count.parse().unwrap_or(0_u32).into())];
     object(vec![
         ("NetworkMode", if private { "private" } else { "host" }.into()),
@@ -189,12 +189,12 @@ fn is_set(config: &Config, key: &str) -> Json {
 pub fn labels(config: &Config) -> Json {
     let own =
         |key: &str| key.starts_with("run.crate.") || [annotation::CREATED, annotation::STOP_SIGNAL].contains(&key);
-    let all = config.0["annotations"].as_object().into_iter().flatten();
+    let all = config.0["annotations"].fields().iter();
     object(all.filter(|(key, _)| !own(key)).map(|(key, value)| (key.as_str(), value.clone())).collect())
 }
 
 fn mount(mount: &Json) -> Json {
-    let options: Vec<&str> = mount["options"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+    let options: Vec<&str> = mount["options"].items().iter().filter_map(Json::as_str).collect();
     object(vec![
         ("Type", mount["type"].clone()),
         ("Source", mount["source"].clone()),

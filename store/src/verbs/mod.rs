@@ -23,6 +23,7 @@ use lexopt::ValueExt;
 use lexopt::prelude::*;
 use std::io::{ErrorKind, Write};
 use store::error::Doing;
+use store::json::Value as Json;
 use store::{Error, Result};
 
 /// A verb: its name, what it does in a line, and what runs it.
@@ -93,9 +94,8 @@ pub fn tell(text: &str) {
 }
 
 /// Prints JSON for people and for jq(1) alike.
-pub fn print_json(value: &serde_json::Value) -> Result<()> {
-    let text = serde_json::to_string_pretty(value);
-    print(&text.map_err(|error| Error::Failed(format!("writing JSON: {error}")))?)
+pub fn print_json(value: &Json) -> Result<()> {
+    print(&value.pretty())
 }
 
 /// The value of the flag at hand, as text.

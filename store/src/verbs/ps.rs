@@ -1,13 +1,13 @@
 //! `crate-store ps`.
 
 use super::filter::Filters;
-use super::format::{self, Format, list, object, whole_seconds};
+use super::format::{self, Format, list, whole_seconds};
 use super::inspect::{NEVER, labels};
 use super::{print, tell, value};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
-use serde_json::Value as Json;
 use store::container::Config;
+use store::json::{Value as Json, object};
 use store::spec::annotation;
 use store::state::State;
 use store::{Container, Error, Reference, Result, Store};
@@ -200,8 +200,8 @@ fn status(state: State) -> String {
 }
 
 fn command(row: &Row, whole: bool) -> String {
-    let args = row.config.0["process"]["args"].as_array();
-    let command = args.into_iter().flatten().filter_map(Json::as_str).collect::<Vec<_>>().join(" ");
+    let args = row.config.0["process"]["args"].items();
+    let command = args.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(" ");
     if whole || command.chars().count() <= COMMAND {
         return command;
     }
@@ -243,10 +243,11 @@ mod tests {
         {
             assert_eq!(is_like("web", text), fits, "{text}");
         }
-        let config = Config(serde_json::json!({ "annotations": {
-            annotation::IMAGE: "docker.io/library/alpine:3.20",
-            annotation::MANIFEST: "sha256:abcdef",
-        }}));
+        let annotations = object(vec![
+            (annotation::IMAGE, "docker.io/library/alpine:3.20".into()),
+            (annotation::MANIFEST, "sha256:abcdef".into()),
+        ]);
+        let config = Config(object(vec![("annotations", annotations)]));
         for (image, own) in
             [("alpine:3.20", true), ("sha256:abcd", true), ("abcdef", true), ("alpine", false), ("abc", false)]
         {
