@@ -4,7 +4,7 @@ use crate::digest::{Digest, Hasher};
 use crate::error::{Doing, Error, Result};
 use crate::json::{self, FromJson};
 use crate::oci::{Descriptor, media};
-use crate::root::{Store, make_dir, sync_dir};
+use crate::root::{Store, keep_dir, sync_dir};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -220,7 +220,7 @@ impl Ingest<'_> {
         }
         let target = self.store.blob_path(digest);
         let parent = self.store.path("blobs").join(digest.algorithm());
-        make_dir(&parent, 0o755)?;
+        keep_dir(&parent, 0o755)?;
         // Other tools write a manifest again that is here already, in place: its owner must be allowed to.
         let media = &self.expected.media_type;
         let mode = if media::is_manifest(media) || media::is_index(media) { 0o644 } else { 0o444 };

@@ -12,11 +12,14 @@ use rustix::io::Errno;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The largest `config.json` that is read, in bytes.
 const SPEC_LIMIT: u64 = 16 << 20;
+
+/// The bit of a bundle's mode that says: it goes when it has ended, so it was not synced.
+pub const TEMPORARY: u32 = 0o1000;
 
 /// A container of the store.
 #[derive(Debug, Clone)]
@@ -107,6 +110,20 @@ impl Container {
         let read = File::open(&path).and_then(|file| file.take(SPEC_LIMIT).read_to_end(&mut bytes));
         read.doing(|| format!("reading {}", path.display()))?;
         json::read(&bytes, &path.display().to_string())
+    }
+
+    /// Does it go when it has ended, so that a power cut may take a part of it?
+    pub fn is_temporary(&self) -> bool {
+        fs::symlink_metadata(&self.dir).is_ok_and(|metadata| metadata.mode() & TEMPORARY != 0)
+    }
+
+    /// Is this what a power cut has left of a [temporary](Container::is_temporary) container? It is garbage.
+    pub fn is_remains(&self) -> bool {
+        let whole = || {
+            self.config().and_then(|config| config.layers()).is_ok()
+                && ["rootfs", "upper", "work"].iter().all(|part| self.dir.join(part).is_dir())
+        };
+        self.is_temporary() && !whole() && self.dir.exists()
     }
 
     /// The container's directory for what runs, `RUN/ID/`, made where it is missing.

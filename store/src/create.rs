@@ -2,7 +2,7 @@
 
 use crate::at::is_opaque;
 use crate::bundle::{self, Caller};
-use crate::container::{Container, is_name};
+use crate::container::{Container, TEMPORARY, is_name};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::idmap::IdMap;
@@ -220,11 +220,12 @@ fn in_use(name: &str, holder: &Path) -> Error {
     Error::Busy(format!("the name {name} is in use by container {id}\nhint: remove it, or choose another name"))
 }
 
-/// Writes the bundle. A container that is removed when it ends need not survive a power cut: it is not synced.
+/// Writes the bundle. A container that is removed when it ends need not survive a power cut: it is not synced, and its
+/// mode says so.
 fn build(dir: &Path, spec: &Spec, request: &Request, root_mode: u32) -> Result<()> {
     let doing = || format!("making {}", dir.display());
     let make = |path: &Path, mode| DirBuilder::new().mode(mode).create(path).doing(doing);
-    make(dir, 0o700)?;
+    make(dir, if request.remove { 0o700 | TEMPORARY } else { 0o700 })?;
     make(&dir.join("rootfs"), 0o755)?;
     make(&dir.join("upper"), root_mode)?;
     make(&dir.join("work"), 0o700)?;

@@ -47,8 +47,8 @@ impl Store {
         for container in self.containers()? {
             let before = check.faults.len();
             check.container(&container);
-            if !container.dir.exists() {
-                check.faults.truncate(before); // Removed meanwhile.
+            if !container.dir.exists() || container.is_remains() {
+                check.faults.truncate(before); // Removed meanwhile, or garbage.
             }
         }
         Ok(check.faults)

@@ -4,8 +4,9 @@ use crate::container::{Container, is_id};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::mark::Marks;
-use crate::root::Store;
+use crate::root::{Store, sync_dir};
 use crate::tree;
+use std::collections::BTreeSet;
 use std::fs::{self, DirEntry, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -45,12 +46,14 @@ impl Store {
     pub(crate) fn collect_into(&self, freed: &mut Freed) -> Result<()> {
         let used = self.mark()?;
         self.collect_blobs(&used, freed)?;
+        let mut layers = BTreeSet::new();
         for entry in self.list("layers")? {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let layer = format!("sha256:{name}").parse::<Digest>();
-            if let Some(layer) = layer.ok().filter(|layer| !used.layers.contains(layer)) {
-                self.free_layer(&layer, freed)?;
-            }
+            layers.extend(format!("sha256:{name}").parse::<Digest>().ok());
+        }
+        self.free_layers(layers.difference(&used.layers), freed)?;
+        for container in self.containers()?.iter().filter(|container| container.is_remains()) {
+            freed.count(self.remove_container(container));
         }
         self.collect_names(freed)?;
         for entry in self.list("ingest")? {
@@ -123,17 +126,23 @@ impl Store {
         Ok(())
     }
 
-    /// Removes an unpacked layer; it leaves `layers/` at once, since what is there is always complete.
-    pub(crate) fn free_layer(&self, layer: &Digest, freed: &mut Freed) -> Result<()> {
-        let garbage = self.ingest_path("layer")?;
-        match fs::rename(self.layer_path(layer), &garbage) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            other => other.doing(|| format!("removing layer {layer}"))?,
+    /// Removes unpacked layers. They leave `layers/` at once, and for good before their parts go, since what is there is
+    /// always complete.
+    pub(crate) fn free_layers<'a>(&self, all: impl Iterator<Item = &'a Digest>, freed: &mut Freed) -> Result<()> {
+        let mut garbage = Vec::new();
+        for layer in all {
+            let beside = self.ingest_path("layer")?;
+            match fs::rename(self.layer_path(layer), &beside) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                other => other.doing(|| format!("removing layer {layer}"))?,
+            }
+            garbage.push(beside);
         }
-        freed.layers += 1;
-        if let Err(error) = tree::remove(&garbage) {
-            freed.failed.push(error);
+        freed.layers += garbage.len();
+        if !garbage.is_empty() {
+            sync_dir(&self.path("layers"))?;
         }
+        freed.failed.extend(garbage.iter().filter_map(|beside| tree::remove(beside).err()));
         Ok(())
     }
 
@@ -146,7 +155,11 @@ impl Store {
 
 impl Freed {
     fn remove(&mut self, entry: &DirEntry) {
-        match tree::remove(&entry.path()) {
+        self.count(tree::remove(&entry.path()));
+    }
+
+    fn count(&mut self, removed: Result<()>) {
+        match removed {
             Ok(()) => self.remains += 1,
             Err(error) => self.failed.push(error),
         }

@@ -49,7 +49,10 @@ impl Store {
             self.mark_from(&entry, &mut marks);
         }
         for container in self.containers()? {
-            marks.layers.extend(container.config()?.layers()?);
+            match container.config().and_then(|config| config.layers()) {
+                Err(_) if container.is_remains() => {}
+                layers => marks.layers.extend(layers?),
+            }
         }
         Ok(marks)
     }

@@ -7,7 +7,7 @@ use crate::gc::Freed;
 use crate::mark::Marks;
 use crate::oci::{Descriptor, Index, media};
 use crate::reference::Reference;
-use crate::root::Store;
+use crate::root::{Store, sync_dir};
 use crate::spec::annotation;
 use crate::tree;
 use std::collections::BTreeSet;
@@ -39,6 +39,7 @@ impl Store {
     /// that is returned.
     pub fn unlist_container(&self, container: &Container) -> Result<PathBuf> {
         let garbage = self.path("ingest").join(format!("container.{}", container.id));
+        let temporary = container.is_temporary();
         let names = self.lock_names()?;
         match fs::rename(&container.dir, &garbage) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -53,6 +54,10 @@ impl Store {
             fs::remove_file(&link).doing(|| format!("removing {}", link.display()))?;
         }
         drop(names);
+        if !temporary {
+            // Before its parts go: a power cut must not bring back a half of it.
+            sync_dir(&self.path("containers"))?;
+        }
         tree::remove(&self.run_dir()?.join(&container.id))?;
         Ok(garbage)
     }
@@ -96,9 +101,7 @@ impl Store {
         for digest in candidates.blobs.iter().filter(|digest| !used.blobs.contains(digest)) {
             self.free_blob(digest, &mut freed)?;
         }
-        for layer in candidates.layers.iter().filter(|layer| !used.layers.contains(layer)) {
-            self.free_layer(layer, &mut freed)?;
-        }
+        self.free_layers(candidates.layers.difference(&used.layers), &mut freed)?;
         Ok(freed)
     }
 
@@ -138,7 +141,7 @@ impl Store {
         let mut users = Vec::new();
         for container in self.containers()? {
             match container.config() {
-                Err(_) if !container.dir.exists() => {} // Removed meanwhile.
+                Err(_) if !container.dir.exists() || container.is_remains() => {} // Or removed meanwhile.
                 config => users.push((config?.annotation(annotation::MANIFEST).to_owned(), container)),
             }
         }

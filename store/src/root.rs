@@ -179,6 +179,15 @@ pub fn make_dir(path: &Path, mode: u32) -> Result<()> {
     }
 }
 
+/// Makes a directory of mode `mode`, where it is missing, so that what is in it is not lost in a power cut with its name.
+pub fn keep_dir(path: &Path, mode: u32) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    make_dir(path, mode)?;
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
 fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
@@ -187,7 +196,11 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 /// Makes a store; two programs may do so at once.
 fn make(root: &Path, layout: &Path) -> Result<()> {
+    let missing = root.ancestors().take_while(|dir| !dir.exists()).count();
     fs::create_dir_all(root).doing(|| format!("making {}", root.display()))?;
+    for above in root.ancestors().skip(1).take(missing) {
+        let _ = sync_dir(above); // One that may not be read cannot be synced either.
+    }
     let foreign =
         |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| !is_ours(&entry.file_name().to_string_lossy()));
     if fs::read_dir(root).doing(|| format!("reading {}", root.display()))?.any(foreign) {
@@ -216,7 +229,7 @@ fn make(root: &Path, layout: &Path) -> Result<()> {
 fn make_parts(root: &Path) -> Result<()> {
     let parts =
         [("blobs", 0o755), ("blobs/sha256", 0o755), ("layers", 0o700), ("containers", 0o700), ("ingest", 0o700)];
-    parts.iter().try_for_each(|(name, mode)| make_dir(&root.join(name), *mode))
+    parts.iter().try_for_each(|(name, mode)| keep_dir(&root.join(name), *mode))
 }
 
 /// Is this the name of something that an unfinished [`make`] can leave?

@@ -3,7 +3,7 @@
 use crate::digest::Hasher;
 use crate::error::{Doing, Result};
 use crate::oci::Descriptor;
-use crate::root::{Store, make_dir, sync_dir};
+use crate::root::{Store, keep_dir, sync_dir};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -43,7 +43,7 @@ impl Spool<'_> {
             return Ok(descriptor);
         }
         let parent = self.store.path("blobs").join(descriptor.digest.algorithm());
-        make_dir(&parent, 0o755)?;
+        keep_dir(&parent, 0o755)?;
         fs::set_permissions(&self.path, fs::Permissions::from_mode(0o444))
             .and_then(|()| self.file.sync_all())
             .and_then(|()| fs::rename(&self.path, self.store.blob_path(&descriptor.digest)))
