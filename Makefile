@@ -10,7 +10,7 @@ OUT      := target/$(TRIPLE)/release
 CARGO    := target/cargo-musl
 MANUALS  := $(wildcard man/*.[1-8])
 
-.PHONY: all build demo test check lint unit stories bench bench-start bench-pull size install uninstall clean
+.PHONY: all build demo test check lint unit stories fuzz bench bench-start bench-pull size install uninstall clean
 
 all: build
 
@@ -41,6 +41,12 @@ unit: $(CARGO)
 stories: build
 	@sh tests/setup.sh tests
 	@bash tests/all.sh $(CARGO) stories
+
+# Each parser of foreign bytes under libFuzzer: `make fuzz TARGET=tar SECONDS=60`; all of them, ten minutes each, without.
+SECONDS ?= 600
+fuzz: $(CARGO)
+	@sh tests/setup.sh fuzz
+	@bash tests/fuzz.sh $(CARGO) $(SECONDS) $(TARGET)
 
 check: lint size test
 

@@ -17,7 +17,7 @@ add_cargo_counts() {
 }
 
 unit() {
-	"$cargo" test --workspace --lib --bins 2>&1 | tee "$log" || status=1
+	"$cargo" test --workspace --lib --bins --test replay 2>&1 | tee "$log" || status=1
 	add_cargo_counts
 	# What does not even compile counts as one.
 	[ "$status" = 0 ] || [ "$failed" != 0 ] || failed=1

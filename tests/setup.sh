@@ -4,6 +4,7 @@
 #   packages NAME...   Debian packages, each named by a program or file that it brings: PACKAGE=PATH
 #   demo               what `make demo` needs besides the toolchain
 #   tests              what `make test` needs besides the toolchain; as root also two users to run the stories as
+#   fuzz               what `make fuzz` needs besides the toolchain: libFuzzer is compiled from C++
 #   bench              what `make bench` needs besides
 set -eu
 
@@ -139,6 +140,8 @@ tests() {
 		grep -q '^crate-ranges:' "/etc/sub$kind" || usermod "--add-sub${kind}s" "$(free_range "/etc/sub$kind")" crate-ranges
 	done
 }
+
+fuzz() { packages g++=c++; }
 
 bench() { packages bubblewrap=bwrap crun=crun podman=podman; }
 
