@@ -83,7 +83,7 @@ impl Auth {
                 return Err(Error::Network(format!("the token realm {host} answered with status {status}")));
             }
         }
-        body::token(&answer.read_all(TOKEN_LIMIT, http.timeout)?, &host).map(Some)
+        body::token(&answer.read_all(TOKEN_LIMIT)?, &host).map(Some)
     }
 }
 

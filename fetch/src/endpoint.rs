@@ -8,8 +8,7 @@ use crate::header::{challenges, content_range};
 use crate::http::{Answer, Get, Http};
 use crate::registries::Place;
 use crate::url::Url;
-use std::sync::OnceLock;
-use std::thread::sleep;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store::blob::Ingest;
 use store::json::MANIFEST_LIMIT;
@@ -20,16 +19,16 @@ use store::{Digest, Error, Reference, Result};
 const DOCKER_HOST: &str = "registry-1.docker.io";
 /// How much of a blob is read at once.
 const BUFFER: usize = 1 << 20;
-/// A request that brings fewer bytes than this before its deadline brought nothing.
+/// A request that brings fewer bytes than this before it fails brought nothing.
 const LEAST: u64 = 16 << 10;
 /// How many requests in a row may bring nothing.
 const IDLE_LIMIT: u32 = 5;
-/// The longest that one request for a blob may take, in seconds.
-const PATIENCE_LIMIT: u64 = 3600;
+/// A request that brings so many bytes before it fails is followed by the next one at once.
+const ENOUGH: u64 = 1 << 20;
 
 /// One repository at one host.
 pub struct Endpoint {
-    http: Http,
+    http: Arc<Http>,
     place: Place,
     /// What was asked for, perhaps by another name than it has here.
     reference: Reference,
@@ -48,7 +47,7 @@ pub struct Received {
 
 impl Endpoint {
     /// Sends nothing yet.
-    pub fn new(http: Http, place: Place, reference: &Reference, credentials: Option<Credentials>) -> Self {
+    pub fn new(http: Arc<Http>, place: Place, reference: &Reference, credentials: Option<Credentials>) -> Self {
         let auth = Auth::new(credentials, &place.repository);
         Self { http, place, reference: reference.clone(), base: OnceLock::new(), auth }
     }
@@ -77,7 +76,7 @@ impl Endpoint {
         let media_type = answer.header("content-type").and_then(|text| text.split(';').next());
         let media_type = media_type.map(|text| text.trim().to_ascii_lowercase());
         let stated = answer.header("docker-content-digest").map(str::parse::<Digest>).transpose()?;
-        let bytes = answer.read_all(MANIFEST_LIMIT, self.http.timeout)?;
+        let bytes = answer.read_all(MANIFEST_LIMIT)?;
         for expected in stated.into_iter().chain(name.parse()) {
             let mut hasher = expected.hasher();
             hasher.update(&bytes);
@@ -95,44 +94,31 @@ impl Endpoint {
     /// Brings the rest of a blob; `advance` is told how much is here. Goes on where a connection is lost.
     pub fn blob(&self, ingest: &mut Ingest, advance: &dyn Fn(u64)) -> Result<()> {
         let size = ingest.expected().size;
-        let (mut idle, mut patience) = (0, self.http.timeout);
+        let mut idle = 0;
         while ingest.offset() < size {
             let before = ingest.offset();
-            let mut ranged = None;
-            let outcome = self.blob_once(ingest, patience, &mut ranged, advance);
-            let brought = ingest.offset().saturating_sub(before);
-            match outcome {
+            let mut answered = false;
+            let error = match self.blob_once(ingest, &mut answered, advance) {
                 Ok(()) => return Ok(()),
                 // Without any answer the request has been tried often enough.
-                Err(error @ Error::Network(_)) if ranged.is_none() => return Err(error),
-                Err(error @ Error::Network(_)) if brought < LEAST => {
-                    idle += 1;
-                    if idle >= IDLE_LIMIT {
-                        return Err(error);
-                    }
-                    sleep(Duration::from_millis(250 << idle));
-                }
-                Err(Error::Network(_)) => idle = 0,
+                Err(error @ Error::Network(_)) if answered => error,
                 Err(error) => return Err(error),
-            }
-            if ranged == Some(false) {
-                patience = (patience * 2).min(PATIENCE_LIMIT); // It begins at 0 each time, and needs longer each time.
+            };
+            let brought = ingest.offset().saturating_sub(before);
+            idle = if brought < LEAST { idle + 1 } else { 0 };
+            let wait = Duration::from_millis(250 << idle);
+            if idle >= IDLE_LIMIT || brought < ENOUGH && !self.http.patience.wait(wait) {
+                return Err(error);
             }
         }
         Ok(())
     }
 
-    /// One request for a blob, from where it stopped; `ranged` tells whether the registry could do that.
-    fn blob_once(
-        &self,
-        ingest: &mut Ingest,
-        patience: u64,
-        ranged: &mut Option<bool>,
-        advance: &dyn Fn(u64),
-    ) -> Result<()> {
+    /// One request for a blob, from where it stopped; `answered` tells whether the registry gave any of it.
+    fn blob_once(&self, ingest: &mut Ingest, answered: &mut bool, advance: &dyn Fn(u64)) -> Result<()> {
         let Descriptor { digest, size, .. } = ingest.expected().clone();
         let from = ingest.offset();
-        let mut answer = self.ask(false, &format!("blobs/{digest}"), "*/*", from, patience)?;
+        let mut answer = self.ask(false, &format!("blobs/{digest}"), "*/*", from, self.http.timeout)?;
         let host = answer.url.authority();
         let refuse = |length: &str| Error::Refused(format!("blob {digest} at {host} is of {length} bytes, not {size}"));
         let mut skip = match answer.status {
@@ -148,14 +134,14 @@ impl Endpoint {
             _ => return Err(self.failure(&mut answer, &format!("{}, blob {digest}", self.reference))),
         };
         let partial = answer.status == 206;
-        *ranged = Some(partial || from == 0);
+        *answered = true;
         let wanted = if partial { size - from } else { size };
         if let Some(length) = answer.length().filter(|length| *length != wanted) {
             return Err(refuse(&length.saturating_add(size - wanted).to_string()));
         }
         let mut buffer = vec![0; BUFFER.min(usize::try_from(wanted).unwrap_or(BUFFER) + 1)];
         loop {
-            let count = answer.read(&mut buffer, patience)?;
+            let count = answer.read(&mut buffer)?;
             if count == 0 && ingest.offset() < size {
                 let here = ingest.offset();
                 return Err(Error::Network(format!(
@@ -195,7 +181,7 @@ impl Endpoint {
     /// The error that an answer other than the wanted one is; `what` was asked for.
     fn failure(&self, answer: &mut Answer, what: &str) -> Error {
         let (host, status) = (answer.url.authority(), answer.status);
-        let body = answer.read_all(64 << 10, self.http.timeout).unwrap_or_default();
+        let body = answer.read_all(64 << 10).unwrap_or_default();
         let said = reason(&body).map_or_else(String::new, |reason| format!(" ({reason})"));
         match status {
             404 | 410 => Error::NotFound(format!("no such image: {what}: {host} answered {status}{said}")),
@@ -215,13 +201,9 @@ impl Endpoint {
 
 /// Where the registry is: in https; a plain registry is looked for on this machine, and with `--insecure` elsewhere.
 fn base(http: &Http, host: &str) -> Result<Url> {
-    if host.starts_with('[') {
-        let hint = "hint: give it a name in /etc/hosts";
-        return Err(Error::Failed(format!("{host}: a registry cannot be reached by an IPv6 address alone\n{hint}")));
-    }
     let (plain, secure) = (Url::of_host(false, host)?, Url::of_host(true, host)?);
     let plain_first = plain.is_loopback();
-    let order = match (plain_first, http.insecure) {
+    let order = match (plain_first, http.is_insecure(&secure)) {
         // Plain first: a TLS server notices at once, where a plain one may wait for more of the TLS greeting.
         (true, _) => [plain, secure],
         (false, true) => [secure, plain],

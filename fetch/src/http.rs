@@ -1,16 +1,22 @@
-//! HTTP/1.1 requests: the only file that knows minreq, which is given one checked URL at a time.
+//! HTTP/1.1 requests: the only file that knows minreq, which is given one socket of this process at a time (relay.rs).
 //!
 //! minreq would follow redirects with every header to any host, takes a body that is cut short for a whole one, and
-//! has one deadline for headers and body together. So redirects are followed here, callers check every length, and
-//! a body that outlasts its deadline is asked for again from where it stopped.
+//! has one deadline for headers and body together. So redirects are followed here, and why a body ended is asked of
+//! who carried it.
 
+use crate::failure::Failure;
 use crate::header::{rate_limit, retry_after};
 use crate::progress::Progress;
+use crate::proxy::Proxies;
+use crate::relay::{KEY_HEADER, Outcome, Relay};
+use crate::retry::{Patience, jitter};
+use crate::route::Route;
+use crate::tls::Tls;
 use crate::url::Url;
 use minreq::ResponseLazy;
-use std::io::{self, ErrorKind, Read};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
 use std::sync::Arc;
-use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 use store::{Error, Result};
 
@@ -20,18 +26,21 @@ const HOPS: usize = 10;
 const TRIES: u32 = 4;
 /// The longest that a registry may ask to wait, in seconds.
 const WAIT_LIMIT: u64 = 60;
-/// The most bytes of headers.
-const HEADER_LIMIT: usize = 64 << 10;
+/// minreq's deadline in seconds, out of the way: it counts the body, too.
+const WEEK: u64 = 7 * 86400;
 
 /// How requests are sent.
-#[derive(Clone)]
 pub struct Http {
-    /// How many seconds one request may take, its body included.
+    /// How many seconds a host may take until the head of its answer is here, and how long it may be silent then.
     pub timeout: u64,
-    /// Allow plain http to other machines.
-    pub insecure: bool,
+    /// The hosts, `HOST[:PORT]`, that may be asked in plain http, or with TLS by whoever answers.
+    pub insecure: Vec<String>,
     /// Told of waits.
     pub progress: Arc<Progress>,
+    /// What is left of the run's waiting time.
+    pub patience: Patience,
+    tls: Tls,
+    proxies: Proxies,
 }
 
 /// A GET or HEAD request.
@@ -58,22 +67,17 @@ pub struct Answer {
     /// Where it came from, after redirects.
     pub url: Url,
     response: ResponseLazy,
-}
-
-/// Why there is no answer, and whether the same request may succeed soon.
-pub struct Failure {
-    /// The error to report.
-    pub error: Error,
-    again: bool,
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self { error, again: false }
-    }
+    outcome: Outcome,
+    timeout: u64,
 }
 
 impl Http {
+    /// Trusts the system's certificates, and those in `cacert`; goes through the proxies of the environment.
+    pub fn new(timeout: u64, cacert: Option<&Path>, progress: Arc<Progress>) -> Result<Self> {
+        let (tls, proxies) = (Tls::new(cacert)?, Proxies::from_env());
+        Ok(Self { timeout, insecure: Vec::new(), progress, patience: Patience::new(), tls, proxies })
+    }
+
     /// Sends a request, again after a while where the failure looks passing (lost connection, 429, 5xx).
     pub fn get(&self, get: &Get) -> Result<Answer> {
         let mut pause = Duration::from_millis(500);
@@ -87,14 +91,14 @@ impl Http {
                 Err(failure) if failure.again => (failure.error, None),
                 Err(failure) => return Err(failure.error),
             };
-            if left == 0 || asked.is_some_and(|seconds| seconds > WAIT_LIMIT) {
-                return Err(error);
-            }
-            let wait = asked.map_or(pause, Duration::from_secs);
-            if wait >= Duration::from_secs(2) {
+            let wait = asked.map_or(Duration::ZERO, Duration::from_secs) + jitter(pause);
+            let too_long = asked.is_some_and(|seconds| seconds > WAIT_LIMIT);
+            if left > 0 && !too_long && wait >= Duration::from_secs(2) {
                 self.progress.say(&format!("{error}; trying again in {} s", wait.as_secs()));
             }
-            sleep(wait);
+            if left == 0 || too_long || !self.patience.wait(wait) {
+                return Err(error);
+            }
             pause *= 2;
         }
         Err(Error::Network(format!("{} cannot be reached", get.url.authority())))
@@ -105,7 +109,7 @@ impl Http {
         self.check(&get.url)?;
         let mut hop = get.clone();
         for _ in 0..=HOPS {
-            let answer = send(&hop)?;
+            let answer = self.send(&hop)?;
             if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(answer);
             }
@@ -121,10 +125,56 @@ impl Http {
 
     /// Plain http stays on this machine, unless it was allowed.
     fn check(&self, url: &Url) -> Result<()> {
-        if url.secure || self.insecure || url.is_loopback() {
+        if url.secure || self.is_insecure(url) || url.is_loopback() {
             return Ok(());
         }
         Err(Error::Refused(format!("{} would be asked in plain http\nhint: --insecure allows it", url.authority())))
+    }
+
+    /// Has the user said that whoever answers for this host is to be believed?
+    pub fn is_insecure(&self, url: &Url) -> bool {
+        let same = |host: &String| Url::of_host(url.secure, host).is_ok_and(|own| own.same_origin(url));
+        self.insecure.iter().any(same)
+    }
+
+    fn send(&self, get: &Get) -> std::result::Result<Answer, Failure> {
+        let host = get.url.authority();
+        let relay = Relay::start(self.route(get)?, get.head);
+        let relay = relay.map_err(|source| Error::Io { doing: "opening a socket on loopback".into(), source })?;
+        let method = if get.head { minreq::Method::Head } else { minreq::Method::Get };
+        let mut request = minreq::Request::new(method, format!("http://127.0.0.1:{}{}", relay.port, get.url.path))
+            .with_header(KEY_HEADER, &relay.key)
+            .with_header("User-Agent", concat!("crate-fetch/", env!("CARGO_PKG_VERSION")))
+            .with_header("Accept", get.accept)
+            .with_header("Accept-Encoding", "identity")
+            .with_header("Connection", "close")
+            .with_follow_redirects(false)
+            .with_max_headers_size(None)
+            .with_timeout(WEEK);
+        if get.from > 0 {
+            request = request.with_header("Range", format!("bytes={}-", get.from));
+        }
+        let lost = |reason: &str| Failure::passing(format!("the connection to {host} was lost: {reason}"));
+        match request.send_lazy() {
+            // minreq makes up a status line where there is none; one that was carried has the word.
+            Ok(response) if response.reason_phrase == relay.word => {
+                let (status, url) = (response.status_code, get.url.clone());
+                Ok(Answer { status, url, response, outcome: relay.outcome, timeout: get.timeout })
+            }
+            Ok(_) => Err(relay.outcome.failure().unwrap_or_else(|| lost("it gave no HTTP answer"))),
+            Err(error) => Err(relay.outcome.failure().unwrap_or_else(|| lost(&error.to_string()))),
+        }
+    }
+
+    /// The way to a request's URL.
+    fn route(&self, get: &Get) -> Result<Route> {
+        let tls = |url: &Url| url.secure.then(|| self.tls.config(&url.authority(), self.is_insecure(url))).transpose();
+        let proxy = match self.proxies.find(&get.url)? {
+            None => None,
+            Some(proxy) => Some((tls(&proxy.url)?, proxy)),
+        };
+        let authorization = get.authorization.map(str::to_owned);
+        Ok(Route { url: get.url.clone(), authorization, tls: tls(&get.url)?, proxy, timeout: get.timeout })
     }
 }
 
@@ -137,73 +187,6 @@ fn redirect(from: &Url, location: Option<&str>) -> Result<Url> {
         return Err(Error::Refused(format!("{host} redirects from https to plain http at {}", next.authority())));
     }
     Ok(next)
-}
-
-fn send(get: &Get) -> std::result::Result<Answer, Failure> {
-    let method = if get.head { minreq::Method::Head } else { minreq::Method::Get };
-    let mut request = minreq::Request::new(method, get.url.to_string())
-        .with_header("User-Agent", concat!("crate-fetch/", env!("CARGO_PKG_VERSION")))
-        .with_header("Accept", get.accept)
-        .with_header("Accept-Encoding", "identity")
-        .with_header("Connection", "close")
-        .with_follow_redirects(false)
-        .with_max_headers_size(HEADER_LIMIT)
-        .with_max_status_line_length(4096)
-        .with_timeout(get.timeout);
-    if let Some(authorization) = get.authorization {
-        request = request.with_header("Authorization", authorization);
-    }
-    if get.from > 0 {
-        request = request.with_header("Range", format!("bytes={}-", get.from));
-    }
-    let response = request.send_lazy().map_err(|error| explain(error, get))?;
-    let status = response.status_code;
-    // minreq makes up a 503 where the connection ends before a status line, or begins with something else.
-    if response.reason_phrase == "Server did not provide a status line" || !(200..600).contains(&status) {
-        let error = Error::Network(format!("{} gave no HTTP answer", get.url.authority()));
-        return Err(Failure { error, again: true });
-    }
-    Ok(Answer { status, url: get.url.clone(), response })
-}
-
-/// Puts minreq's error in words that name the host, and tells whether trying again may help.
-fn explain(error: minreq::Error, get: &Get) -> Failure {
-    let host = get.url.authority();
-    let network = |text: String, again| Failure { error: Error::Network(text), again };
-    match error {
-        minreq::Error::IoError(error) => explain_io(&error, &host, get.timeout),
-        minreq::Error::AddressNotFound => network(format!("cannot find the host {host}"), false),
-        minreq::Error::RustlsCreateConnection(error) => {
-            let hint = "hint: install the package ca-certificates, or set SSL_CERT_FILE, or give --cacert FILE";
-            Error::Failed(format!("cannot begin TLS with {host}: {error}\n{hint}")).into()
-        }
-        error => Error::Refused(format!("{host} gave a malformed answer: {error}")).into(),
-    }
-}
-
-fn explain_io(error: &io::Error, host: &str, timeout: u64) -> Failure {
-    let text = error.to_string();
-    let reason = text.split(" (os error").next().unwrap_or_default();
-    let network = |text: String, again| Failure { error: Error::Network(text), again };
-    match error.kind() {
-        ErrorKind::TimedOut => network(format!("{host} did not answer within {timeout} s"), true),
-        ErrorKind::ConnectionRefused | ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => {
-            network(format!("cannot connect to {host}: {reason}"), false)
-        }
-        ErrorKind::InvalidData if reason.starts_with("invalid peer certificate") => {
-            let hint = "hint: --cacert FILE or SSL_CERT_FILE names further certificates to trust";
-            Error::Refused(format!("the certificate of {host} is not to be trusted: {reason}\n{hint}")).into()
-        }
-        ErrorKind::InvalidData => {
-            let hint = "hint: if it speaks plain http, --insecure allows that";
-            Error::Refused(format!("{host} does not speak TLS: {reason}\n{hint}")).into()
-        }
-        _ if reason.starts_with("failed to lookup") => {
-            let reason = reason.rsplit(": ").next().unwrap_or_default();
-            network(format!("cannot find the host {host}: {reason}"), false)
-        }
-        _ => network(format!("the connection to {host} was lost: {reason}"), true),
-    }
 }
 
 impl Answer {
@@ -220,30 +203,43 @@ impl Answer {
 
     /// How long the body says it is, where it says so.
     pub fn length(&self) -> Option<u64> {
-        let chunked = self.header("transfer-encoding").is_some();
-        self.header("content-length").filter(|_| !chunked).and_then(|text| text.parse().ok())
+        self.header("content-length").and_then(|text| text.parse().ok())
     }
 
-    /// Reads some of the body; 0 is its end, which may have come too early.
-    pub fn read(&mut self, buffer: &mut [u8], timeout: u64) -> Result<usize> {
-        let host = self.url.authority();
-        self.response.read(buffer).map_err(|error| explain_io(&error, &host, timeout).error)
+    /// Reads some of the body; 0 is its end, as far as its length was told.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        loop {
+            return match self.response.read(buffer) {
+                Ok(0) => self.outcome.failure().map_or(Ok(0), |failure| Err(failure.error)),
+                Ok(count) => Ok(count),
+                // A stop and its end interrupt even without a handler (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let told = self.outcome.failure();
+                    let failure = told.unwrap_or_else(|| Failure::reading(&error, &self.url.authority(), self.timeout));
+                    Err(failure.error)
+                }
+            };
+        }
     }
 
     /// Reads the whole body, of at most `limit` bytes.
-    pub fn read_all(&mut self, limit: u64, timeout: u64) -> Result<Vec<u8>> {
+    pub fn read_all(&mut self, limit: u64) -> Result<Vec<u8>> {
         let host = self.url.authority();
-        let mut bytes = Vec::new();
-        let read = (&mut self.response).take(limit + 1).read_to_end(&mut bytes);
-        read.map_err(|error| explain_io(&error, &host, timeout).error)?;
-        let length = bytes.len() as u64;
-        if length > limit {
-            return Err(Error::Refused(format!("{host} answers with more than the {limit} bytes allowed here")));
+        if let Some(coding) = self.header("content-encoding").filter(|coding| !coding.eq_ignore_ascii_case("identity"))
+        {
+            return Err(Error::Refused(format!("{host} answers in the encoding {coding:?}, which was not asked for")));
         }
-        if self.length().is_some_and(|promised| promised != length) {
-            return Err(Error::Network(format!("the connection to {host} was lost after {length} bytes")));
+        let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
+        loop {
+            match self.read(&mut buffer)? {
+                0 => return Ok(bytes),
+                count => bytes.extend_from_slice(&buffer[..count]),
+            }
+            if bytes.len() as u64 > limit {
+                return Err(Error::Refused(format!("{host} answers with more than the {limit} bytes allowed here")));
+            }
         }
-        Ok(bytes)
     }
 
     fn unavailable(&self, asked: Option<u64>) -> Error {
@@ -257,19 +253,6 @@ impl Answer {
             status => format!("{host} failed with status {status}{hint}"),
         })
     }
-}
-
-/// A header line that fits minreq's limit to the byte makes it panic: an answer like any other malformed one.
-pub fn exit_on_panic() {
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(std::panic::Location::file).unwrap_or_default();
-        if place.contains("minreq") {
-            eprintln!("crate-fetch: the registry gave a malformed answer");
-            std::process::exit(6);
-        }
-        eprintln!("crate-fetch: this is a mistake in crate-fetch: {panic}");
-        std::process::exit(1);
-    }));
 }
 
 #[cfg(test)]
@@ -292,11 +275,15 @@ mod tests {
 
     #[test]
     fn plain_http_stays_here() {
-        let progress = Arc::new(Progress::new(true));
-        let http = |insecure| Http { timeout: 1, insecure, progress: progress.clone() };
-        let remote = Url::parse("http://q.io/").unwrap();
-        assert_eq!(http(false).check(&remote).unwrap_err().exit_code(), 6);
-        assert!(http(true).check(&remote).is_ok());
-        assert!(http(false).check(&Url::parse("http://127.0.0.9/").unwrap()).is_ok());
+        let mut http = Http::new(1, None, Arc::new(Progress::new(true))).unwrap();
+        let plain = |host: &str| Url::parse(&format!("http://{host}/")).unwrap();
+        assert!(http.check(&plain("127.0.0.9")).is_ok() && http.check(&plain("[::1]:5000")).is_ok());
+        assert_eq!(http.check(&plain("q.io")).unwrap_err().exit_code(), 6);
+        http.insecure.push("Q.io:80".into());
+        assert!(http.check(&plain("q.io")).is_ok());
+        // P15: for this one host and port only.
+        for other in ["q.io:5000", "a.q.io", "io"] {
+            assert!(http.check(&plain(other)).is_err(), "{other}");
+        }
     }
 }

@@ -5,20 +5,29 @@ mod args;
 mod auth;
 mod body;
 mod credentials;
+mod dial;
 mod document;
 mod endpoint;
+mod failure;
+mod head;
 mod header;
 mod http;
 mod progress;
+mod proxy;
 mod pull;
 mod registries;
 mod registry;
+mod relay;
+mod retry;
+mod route;
+mod tls;
+mod trust;
 mod url;
+mod wire;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    http::exit_on_panic();
     match args::parse().and_then(|request| request.as_ref().map_or(Ok(()), pull::run)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

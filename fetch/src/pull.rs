@@ -8,7 +8,6 @@ use crate::registry::Registry;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -23,9 +22,6 @@ const INDEX_DEPTH: usize = 4;
 
 /// Brings the image that is asked for, and prints its manifest's digest.
 pub fn run(request: &Request) -> Result<()> {
-    if let Some(file) = &request.cacert {
-        trust(file)?;
-    }
     let (reference, typed) = match &request.source {
         Source::Registry(reference, typed) => (reference.clone(), typed.clone()),
         Source::Local(source) => return load(request, source),
@@ -56,8 +52,11 @@ pub fn run(request: &Request) -> Result<()> {
 /// Brings an image from its registry; the layers are printed as they land.
 fn pull(request: &Request, reference: &Reference, name: &str, store: &Arc<Store>) -> Result<Digest> {
     let progress = Arc::new(Progress::new(request.quiet));
-    let http = Http { timeout: request.timeout, insecure: request.insecure, progress: progress.clone() };
-    let registry = Registry::open(&http, reference)?;
+    let mut http = Http::new(request.timeout, request.cacert.as_deref(), progress.clone())?;
+    if request.insecure {
+        http.insecure.push(reference.host.clone());
+    }
+    let registry = Registry::open(http, reference)?;
     let host = Platform::host();
     let chosen = resolve(&registry, reference, request.platform.as_ref().unwrap_or(&host), store)?;
     let fetch = Arc::new(Fetch { registry, progress, store: store.clone(), layers: chosen.manifest.layers.clone() });
@@ -289,20 +288,4 @@ fn load(request: &Request, source: &OsStr) -> Result<()> {
     }
     let error = command.arg(source).exec();
     Err(Error::Io { doing: format!("starting {}", path.display()), source: error })
-}
-
-/// Starts this program again with `file` among the trusted certificates: TLS takes them from the environment only,
-/// and a running program cannot safely change its own.
-fn trust(file: &Path) -> Result<()> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if set("SSL_CERT_FILE").is_some_and(|value| value == file) {
-        return Ok(());
-    }
-    std::fs::File::open(file).doing(|| format!("opening {}", file.display()))?;
-    let mut command = Command::new("/proc/self/exe");
-    command.args(std::env::args_os().skip(1)).env("SSL_CERT_FILE", file);
-    if set("SSL_CERT_DIR").is_none() && Path::new("/etc/ssl/certs").is_dir() {
-        command.env("SSL_CERT_DIR", "/etc/ssl/certs");
-    }
-    Err(Error::Io { doing: "starting again".into(), source: command.exec() })
 }

@@ -25,12 +25,14 @@ struct Source {
 impl Registry {
     /// Prepares to pull what `reference` names; sends nothing yet. All that other programs must be asked for is asked
     /// for here, before anything comes from a network.
-    pub fn open(http: &Http, reference: &Reference) -> Result<Self> {
+    pub fn open(mut http: Http, reference: &Reference) -> Result<Self> {
+        let places = registries::places(reference)?;
+        http.insecure.extend(places.iter().filter(|place| place.insecure).map(|place| place.host.clone()));
+        let http = Arc::new(http);
         let mut endpoints = Vec::new();
-        for place in registries::places(reference)? {
+        for place in places {
             let credentials = credentials::find(&place.host, &place.repository)?;
-            let http = Http { insecure: http.insecure || place.insecure, ..http.clone() };
-            let endpoint = Endpoint::new(http, place, reference, credentials);
+            let endpoint = Endpoint::new(http.clone(), place, reference, credentials);
             endpoints.push(Source { endpoint, failed: AtomicBool::new(false) });
         }
         Ok(Self { endpoints, progress: http.progress.clone() })

@@ -1,7 +1,7 @@
 //! URLs, as far as registries need them (RFC 3986; RFC 9110, 4.2): checked strictly, for minreq sends what it is given.
 
 use std::fmt::{self, Write as _};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use store::{Error, Result};
 
 /// An `http` or `https` URL without user information and fragment.
@@ -9,7 +9,7 @@ use store::{Error, Result};
 pub struct Url {
     /// `https`, not `http`?
     pub secure: bool,
-    /// The host, in lower case.
+    /// The host, in lower case; an IPv6 address in brackets.
     pub host: String,
     /// The port, where it is not the scheme's own.
     pub port: Option<u16>,
@@ -39,17 +39,11 @@ impl Url {
         let (authority, path) = rest.split_at(end);
         let path = path.split('#').next().unwrap_or_default();
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        if authority.starts_with('[') {
-            return Err(refuse("IPv6 addresses are not supported: use a host name"));
-        }
-        let (host, port) = match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, None),
+        let (host, port) = match authority.rfind(':') {
+            Some(colon) if !authority[colon..].contains(']') => (&authority[..colon], Some(&authority[colon + 1..])),
+            _ => (authority, None),
         };
-        let word = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-        if host.is_empty() || host.len() > 253 || !host.bytes().all(word) {
-            return Err(refuse("its host is not well formed"));
-        }
+        let host = host_of(host).ok_or_else(|| refuse("its host is not well formed"))?;
         let port = match port {
             None => None,
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -58,7 +52,7 @@ impl Url {
             Some(_) => return Err(refuse("its port is not a number")),
         };
         let port = port.filter(|port: &u16| *port != if secure { 443 } else { 80 });
-        Ok(Self { secure, host: host.to_ascii_lowercase(), port, path })
+        Ok(Self { secure, host, port, path })
     }
 
     /// The same place, another path.
@@ -98,16 +92,31 @@ impl Url {
         (self.secure, &self.host, self.port) == (other.secure, &other.host, other.port)
     }
 
+    /// The port to connect to.
+    pub fn port_number(&self) -> u16 {
+        self.port.unwrap_or(if self.secure { 443 } else { 80 })
+    }
+
+    /// The host without the brackets of an IPv6 address.
+    pub fn bare_host(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// The host, where it is an address.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.bare_host().parse::<IpAddr>().ok().map(|address| address.to_canonical())
+    }
+
     /// Does the host name this very machine?
     pub fn is_loopback(&self) -> bool {
-        self.host == "localhost" || self.host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+        self.host == "localhost" || self.address().is_some_and(|address| address.is_loopback())
     }
 
     /// Do both hosts belong to one owner, so far as their names tell: the same host, or the same last two labels?
     pub fn same_site(&self, other: &Self) -> bool {
         let site = |host: &str| host.rsplitn(3, '.').take(2).map(str::to_owned).collect::<Vec<_>>();
-        let named = |host: &str| host.contains('.') && host.parse::<Ipv4Addr>().is_err();
-        self.host == other.host || named(&self.host) && named(&other.host) && site(&self.host) == site(&other.host)
+        let named = |url: &Self| url.host.contains('.') && url.address().is_none();
+        self.host == other.host || named(self) && named(other) && site(&self.host) == site(&other.host)
     }
 }
 
@@ -115,6 +124,19 @@ impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}{}", if self.secure { "https" } else { "http" }, self.authority(), self.path)
     }
+}
+
+/// A host in its one form, if it is a name, an IPv4 address, or an IPv6 address in brackets.
+fn host_of(text: &str) -> Option<String> {
+    if let Some(inner) = text.strip_prefix('[') {
+        let address: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
+        return Some(format!("[{address}]"));
+    }
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    // No empty label but the root's: a host is also the name of a directory of certificates.
+    let labels = !text.starts_with('.') && !text.contains("..");
+    let fits = labels && (1..=253).contains(&text.len()) && text.bytes().all(word);
+    fits.then(|| text.to_ascii_lowercase())
 }
 
 /// Percent-encodes a value of a query (RFC 3986, 2.1).
@@ -146,6 +168,9 @@ mod tests {
             ("http://q.io:443/", "http://q.io:443/"),
             ("HTTP://localhost:5000/v2/", "http://localhost:5000/v2/"),
             ("https://q.io?x=https://y", "https://q.io/?x=https://y"),
+            ("https://[::1]", "https://[::1]/"),
+            ("https://[2001:DB8:0::1]:443/a", "https://[2001:db8::1]/a"),
+            ("http://[::ffff:127.0.0.1]:5000/", "http://[::ffff:127.0.0.1]:5000/"),
         ] {
             assert_eq!(url(text).to_string(), full);
         }
@@ -169,7 +194,14 @@ mod tests {
             "https://q.io/a b",
             "https://q.io/\r\nX: y",
             "https://q.io/\u{e9}",
-            "https://[::1]/",
+            "https://[::1/",
+            "https://::1/",
+            "https://[::1]x/",
+            "https://[::1]:/",
+            "https://[::1%25eth0]/",
+            "https://[127.0.0.1]/",
+            "https://../",
+            "https://a..b/",
             "https://q.io:80:80/",
             "https://q%2eio/",
             "https://q.io\\@x/",
@@ -207,7 +239,16 @@ mod tests {
         );
         assert!(!site("https://a.example/", "https://b.test/") && !site("http://127.0.0.1/", "http://127.1.0.1/"));
         assert!(!site("http://localhost/", "http://remotehost/"));
-        assert!(url("http://127.3.2.1/").is_loopback() && !url("http://localhost.example/").is_loopback());
+        assert!(
+            !site("http://[::1]/", "http://[::2]/") && !site("http://[::127.0.0.1]/", "http://[::ffff:127.0.0.1]/")
+        );
+        for here in ["http://127.3.2.1/", "http://[::1]:1/", "http://[::ffff:127.0.0.1]/", "http://localhost/"] {
+            assert!(url(here).is_loopback(), "{here}");
+        }
+        for there in ["http://localhost.example/", "http://[::2]/", "http://127.example/"] {
+            assert!(!url(there).is_loopback(), "{there}");
+        }
+        assert_eq!((url("http://[::1]/").bare_host(), url("http://[::1]/").port_number()), ("::1", 80));
     }
 
     #[test]
