@@ -33,7 +33,30 @@ macro_rules! stories {
     };
 }
 
-stories! { archives check cp edges exec front hostile init layers leaves lifecycle logs oracle powercut programs ps pull run siege store terminal }
+stories! {
+    archives
+    check
+    confined
+    cp
+    edges
+    exec
+    front
+    hostile
+    init
+    layers
+    leaves
+    lifecycle
+    logs
+    oracle
+    powercut
+    programs
+    ps
+    pull
+    run
+    siege
+    store
+    terminal
+}
 
 /// A story is a shell script that reads `lib.sh`; each must be named above.
 #[test]

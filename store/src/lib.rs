@@ -8,6 +8,8 @@ pub mod archive;
 pub mod at;
 pub mod blob;
 pub mod bundle;
+#[cfg(feature = "confine")]
+pub mod confine;
 pub mod container;
 pub mod copy;
 pub mod create;

@@ -14,7 +14,7 @@ use crate::root::Store;
 use contents::Contents;
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where images come from.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,16 @@ pub struct Source {
     pub kind: Kind,
     /// Which of them; all of an archive's, or the only one of a layout.
     pub name: Option<String>,
+}
+
+impl Source {
+    /// The file or directory they are in; none for standard input.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.kind {
+            Kind::Layout(path) | Kind::OciArchive(path) | Kind::DockerArchive(path) | Kind::Archive(path) => Some(path),
+            Kind::Input => None,
+        }
+    }
 }
 
 /// How images are kept outside the store.

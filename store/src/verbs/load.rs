@@ -3,6 +3,8 @@
 use super::{misused, print, tell, value};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
+use std::path::Path;
+use store::confine::{Allowed, confine};
 use store::load::{Arrival, Options, Source, load};
 use store::{Result, Store};
 
@@ -44,6 +46,9 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
     }
     let source: Source = source.ok_or_else(|| misused("load", "wants a source"))?.parse()?;
     let store = Store::open()?;
+    let random = Path::new("/dev/urandom");
+    let read = [random, source.path().unwrap_or(random)];
+    confine(&store, &Allowed { publish: true, read: &read, ..Allowed::default() })?;
     let mut last = None;
     load(&store, &source, &options, &mut |arrival| match arrival {
         Arrival::Layer(blob, diff_id) if layers => print(&format!("{blob} {diff_id}")),

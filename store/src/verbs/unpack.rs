@@ -4,6 +4,8 @@ use super::{misused, print, tell, value};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
 use std::io::{BufRead, Read};
+use std::path::Path;
+use store::confine::{Allowed, confine};
 use store::error::Doing;
 use store::oci::{Descriptor, media};
 use store::unpack::Unpacking;
@@ -45,6 +47,8 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
     let image = image.ok_or_else(|| misused("unpack", "wants an image"))?;
     let store = Store::open()?;
     let mut unpacking = Unpacking::new(&store)?;
+    let allowed = Allowed { read: &[Path::new("/dev/urandom")], ..Allowed::default() };
+    confine(&store, &allowed)?;
     let digests = if image == "-" {
         from_lines(&store, &mut unpacking, &mut std::io::stdin().lock())?
     } else {
