@@ -42,7 +42,7 @@ test_load() {
 	own_store
 	skopeo copy --quiet "oci:$IMAGES/busybox:busybox:1" "oci-archive:$WORK/a.tar:busybox:1"
 	traced crate-store load --quiet --as busybox:1 "$WORK/a.tar"
-	confined_before 'open(at)?\(.*/a\.tar"'
+	confined_before 'open(at)?\(.*/a\.tar", O_RDONLY'
 	traced crate-store load --quiet --as busybox:2 "oci:$IMAGES/busybox"
 	confined_before 'open(at)?\(.*/busybox/index\.json'
 }
