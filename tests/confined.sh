@@ -10,6 +10,7 @@ traced() {
 	local calls=landlock_restrict_self,seccomp,prctl,openat,open,socket,connect,execve
 	run strace -f -qq -o "$WORK/calls" -e trace="$calls" "$@"
 	[ "$code" = 0 ] || { show "$*" >&2; fail "exit code $code"; }
+	sed -i '/O_PATH/d' "$WORK/calls" # Names what may be read, and reads nothing.
 }
 
 # confined_before PATTERN: both kinds of confinement succeed before the first call of this pattern, which there is; and nothing
@@ -42,7 +43,7 @@ test_load() {
 	own_store
 	skopeo copy --quiet "oci:$IMAGES/busybox:busybox:1" "oci-archive:$WORK/a.tar:busybox:1"
 	traced crate-store load --quiet --as busybox:1 "$WORK/a.tar"
-	confined_before 'open(at)?\(.*/a\.tar", O_RDONLY'
+	confined_before 'open(at)?\(.*/a\.tar"'
 	traced crate-store load --quiet --as busybox:2 "oci:$IMAGES/busybox"
 	confined_before 'open(at)?\(.*/busybox/index\.json'
 }
