@@ -32,6 +32,8 @@ pub struct Wanted {
     pub command: Vec<OsString>,
     /// When to ask the registry.
     pub policy: Policy,
+    /// Is there a lock file to go by or to write?
+    pub locking: bool,
     /// Flags for `crate-sup run` and `crate-sup start`.
     pub start: Vec<OsString>,
     /// Do not stay with the container.
@@ -118,6 +120,10 @@ fn other(wanted: &mut Wanted, args: &mut lexopt::Parser, name: &str, verb: &str)
         "--tls-verify" => wanted.fetch.extend(tls_verify(args.optional_value().as_deref())?),
         "--cacert" => wanted.fetch.push(joined("cacert", &args.value()?)),
         "--jobs" => wanted.fetch.push(joined("jobs", &args.value()?)),
+        "--lock" | "--locked" => {
+            wanted.fetch.push(joined(&name[2..], &args.value()?));
+            wanted.locking = true;
+        }
         "--net" => wanted.create.push(joined("network", &args.value()?)),
         "--platform" => {
             let flag = joined("platform", &args.value()?);
@@ -211,6 +217,13 @@ mod tests {
         assert_eq!(wanted.fetch, ["--platform=linux/arm64", "--quiet"]);
         assert_eq!((wanted.image.to_str(), wanted.policy), (Some("img"), Policy::Never));
         assert_eq!(wanted.command, ["-i", "--rm"]);
+    }
+
+    #[test]
+    fn lock_files_are_for_the_fetch() {
+        let given = wanted("--locked f --pull=never x").unwrap();
+        assert!(given.locking && given.create.is_empty() && given.fetch == ["--locked=f"]);
+        assert!(wanted("--lock=f x").unwrap().locking && !wanted("x").unwrap().locking);
     }
 
     #[test]

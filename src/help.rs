@@ -34,6 +34,8 @@ macro_rules! flags {
   --pull POLICY               ask the registry if the image is missing (default), always,
                               newer (what is here will do where it fails), or never
   -q, --quiet                 no progress while pulling
+  --lock FILE                 write what the image's name led to into this lock file
+  --locked FILE               take what this lock file says, wherever the name leads by now
   --jobs N, --cacert FILE, --insecure, --tls-verify=false
                               for pulling, as in crate pull
 "
@@ -228,6 +230,9 @@ archive on standard input. Exit code 3: no such image; 5: the registry or networ
   --platform OS/ARCH[/VAR]   choose the platform of the image
   --pull POLICY              always (default), newer, missing or never
   --as REFERENCE             keep the image under this reference
+  --lock FILE                write what the reference led to into this lock file
+  --locked FILE              bring what this lock file says, wherever the tag leads by now
+  --stamp FILE               write the digest into this file, unless it is there already
   --jobs N                   fetch so many layers at once
   --cacert FILE              trust these certificates too
   --insecure, --tls-verify=false

@@ -16,7 +16,7 @@ pub fn run(mut args: lexopt::Parser) -> Outcome {
             Short('q') => fetch.push("--quiet".into()),
             Long(name @ ("quiet" | "insecure")) => fetch.push(format!("--{name}").into()),
             Long("tls-verify") => fetch.extend(flags::tls_verify(args.optional_value().as_deref())?),
-            Long(name @ ("platform" | "jobs" | "cacert" | "as" | "pull")) => {
+            Long(name @ ("platform" | "jobs" | "cacert" | "as" | "pull" | "lock" | "locked" | "stamp")) => {
                 let name = format!("--{name}");
                 fetch.extend([name.into(), args.value()?]);
             }

@@ -32,8 +32,8 @@ pub fn create(args: lexopt::Parser) -> Outcome {
 fn made(mut wanted: Wanted) -> Outcome<String> {
     if pull::is_source(&wanted.image) {
         wanted.image = pull::pull(&wanted.fetch, &wanted.image)?.into();
-    } else if let Some(policy) = eager(wanted.policy) {
-        bring(&wanted, policy)?;
+    } else if wanted.locking || matches!(wanted.policy, Policy::Always | Policy::Newer) {
+        bring(&wanted, wanted.policy)?;
     }
     let first = attempt(&wanted)?;
     let code = program::code(first.status);
@@ -43,21 +43,18 @@ fn made(mut wanted: Wanted) -> Outcome<String> {
     // What it said on standard error is what is now put right.
     match wanted.policy {
         Policy::Never => pull::unpack_held(&wanted.image)?,
-        _ => bring(&wanted, "missing")?,
+        _ => bring(&wanted, Policy::Missing)?,
     }
     id(&attempt(&wanted)?)
 }
 
-/// The policies that ask the registry in any case.
-fn eager(policy: Policy) -> Option<&'static str> {
-    match policy {
-        Policy::Always => Some("always"),
-        Policy::Newer => Some("newer"),
-        Policy::Missing | Policy::Never => None,
-    }
-}
-
-fn bring(wanted: &Wanted, policy: &str) -> Outcome {
+fn bring(wanted: &Wanted, policy: Policy) -> Outcome {
+    let policy = match policy {
+        Policy::Missing => "missing",
+        Policy::Always => "always",
+        Policy::Newer => "newer",
+        Policy::Never => "never",
+    };
     let mut fetch = vec!["--pull".into(), policy.into()];
     fetch.extend_from_slice(&wanted.fetch);
     pull::pull(&fetch, &wanted.image).map(drop)

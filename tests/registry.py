@@ -12,23 +12,32 @@ same content: a tag is an entry of LAYOUT's index.json by its org.opencontainers
   --log FILE         append one line of JSON for each request: method, path, status, and the headers received
   --times N          the faults below that name an answer apply to the first N answers of each path (default: all)
 
-Faults of blobs that are layers:
+Faults of blobs that are layers; with --of config, manifest or index, the first three of those:
   --flip             one bit is flipped in the middle
   --short            the last byte is missing, and Content-Length agrees
   --long             one byte more, and Content-Length agrees
   --cut N            the connection is closed after N bytes of the body, though more was promised
   --stall N          nothing comes after N bytes of the body
+  --cuts FILE        the first answer for each blob that is named in this JSON object is cut after so many bytes
   --slow N           N bytes each second
+  --delay SECONDS    nothing comes for so long
   --no-range         Range is ignored: always 200 and the whole blob
   --wrong-range      Range is answered with 206 and another range
+  --unsatisfied      Range is answered with 416
   --chunked          chunked encoding instead of Content-Length
 Faults of manifests:
   --size N           the first layer's size is N more than it is
   --digest TEXT      the first layer's digest is TEXT
   --type TEXT        this Content-Type
   --body FILE        these bytes instead of any manifest that is asked for by tag
+  --bodies DIR       the tag TAG is the bytes of DIR/TAG, with the Content-Type that is in DIR/TAG.type
+  --moving           a tag that several entries have is each of them in turn
+  --no-head          HEAD is answered with 405
+  --no-digest        without Docker-Content-Digest
 Faults of all answers:
   --busy SECONDS     429 with `Retry-After: SECONDS` (give --times too)
+  --dated            the same as a date
+  --remaining TEXT   `ratelimit-remaining: TEXT`
   --flap             500 (give --times too)
   --headers N        N bytes of headers
   --redirect URL     blobs are redirected to URL/v2/..., with --redirect-status (default 307)
@@ -40,6 +49,7 @@ Faults of all answers:
 import argparse
 import base64
 import collections
+import email.utils
 import hashlib
 import http.server
 import json
@@ -58,12 +68,15 @@ def arguments():
     p.add_argument("--host", default="127.0.0.1")
     for name in ("port", "times", "cut", "stall", "slow", "size", "busy", "headers"):
         p.add_argument("--" + name, type=int)
-    for name in ("flip", "short", "long", "no-range", "wrong-range", "chunked", "flap"):
+    for name in ("flip", "short", "long", "no-range", "wrong-range", "unsatisfied", "chunked", "flap", "dated", "moving",
+                 "no-head", "no-digest"):
         p.add_argument("--" + name, action="store_true")
-    for name in ("log", "digest", "type", "body", "redirect", "basic", "realm"):
+    for name in ("log", "digest", "type", "body", "redirect", "basic", "realm", "cuts", "bodies", "remaining"):
         p.add_argument("--" + name)
     p.add_argument("--redirect-status", type=int, default=307)
     p.add_argument("--token", type=float)
+    p.add_argument("--delay", type=float)
+    p.add_argument("--of", default="layer")
     p.add_argument("--tls", nargs=2)
     return p.parse_args()
 
@@ -137,7 +150,9 @@ class Registry(http.server.BaseHTTPRequestHandler):
             self.seen[path] += 1
             self.faulty = o.times is None or self.seen[path] <= o.times
         if self.faulty and o.busy is not None:
-            return self.fail(429, "TOOMANYREQUESTS", Retry_After=str(o.busy))
+            date = email.utils.formatdate(time.time() + o.busy, usegmt=True)
+            headers = {"ratelimit_remaining": o.remaining} if o.remaining else {}
+            return self.fail(429, "TOOMANYREQUESTS", Retry_After=date if o.dated else str(o.busy), **headers)
         if self.faulty and o.flap:
             return self.fail(500, "UNKNOWN")
         if not self.allowed():
@@ -169,14 +184,24 @@ class Registry(http.server.BaseHTTPRequestHandler):
 
     def manifest(self, name):
         o = self.options
+        if self.command == "HEAD" and o.no_head:
+            return self.fail(405, "UNSUPPORTED")
         entries = [e for e in self.index() if name in (e.get("annotations", {}).get(NAME), e["digest"])]
-        body = self.read(entries[0]["digest"] if entries else name)
-        if o.body and ":" not in name:
-            with open(o.body, "rb") as file:
+        with self.lock:
+            turn = (self.seen[self.path] - 1) % len(entries) if o.moving and entries else 0
+        body = self.read(entries[turn]["digest"] if entries else name)
+        media_type = o.type
+        if ":" not in name and (o.body or o.bodies):
+            path = o.body or os.path.join(o.bodies, name)
+            with open(path, "rb") as file:
                 body = file.read()
+            if os.path.exists(path + ".type"):
+                with open(path + ".type") as file:
+                    media_type = file.read()
         if body is None:
             return self.fail(404, "MANIFEST_UNKNOWN")
         headers = {}
+        digest = "sha256:" + hashlib.sha256(body).hexdigest()
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
@@ -187,33 +212,40 @@ class Registry(http.server.BaseHTTPRequestHandler):
             layers[0]["digest"] = o.digest or layers[0]["digest"]
             body = json.dumps(document).encode()
         else:
-            headers["Docker_Content_Digest"] = "sha256:" + hashlib.sha256(body).hexdigest()
-        media_type = document.get("mediaType") if isinstance(document, dict) else None
-        media_type = media_type or "application/vnd.oci.image.%s.v1+json" % (
-            "index" if isinstance(document, dict) and "manifests" in document else "manifest")
-        return self.answer(200, body, Content_Type=o.type or media_type, **headers)
+            headers = {} if o.no_digest else {"Docker_Content_Digest": digest}
+        own = document.get("mediaType") if isinstance(document, dict) else None
+        kind = "index" if isinstance(document, dict) and "manifests" in document else "manifest"
+        own = own or "application/vnd.oci.image.%s.v1+json" % kind
+        body = self.damaged(body, kind)
+        return self.answer(200, body, Content_Type=media_type or own, **headers)
 
-    def is_layer(self, body):
-        return not body.startswith(b"{")
+    def damaged(self, body, kind):
+        """The body as it is sent: with one of the faults that --of names the place of."""
+        o = self.options
+        if not self.faulty or o.of != kind:
+            return body
+        if o.flip:
+            middle = len(body) // 2
+            body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1:]
+        return (body[:-1] if o.short else body) + (b"x" if o.long else b"")
 
     def blob(self, digest):
         o = self.options
         body = self.read(digest)
         if body is None:
             return self.fail(404, "BLOB_UNKNOWN")
-        faulty = self.faulty and self.is_layer(body)
-        if faulty and o.flip:
-            middle = len(body) // 2
-            body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1:]
-        if faulty and o.short:
-            body = body[:-1]
-        if faulty and o.long:
-            body += b"x"
+        kind = "config" if body.startswith(b"{") else "layer"
+        faulty = self.faulty and kind == "layer"
+        body = self.damaged(body, kind)
+        cut = o.cut if faulty else None
+        if o.cuts and self.seen[self.path] == 1:
+            with open(o.cuts) as file:
+                cut = json.load(file).get(digest)
         total, first, status = len(body), 0, 200
         wanted = self.headers.get("Range", "").removeprefix("bytes=").split("-")[0]
         if wanted and not (faulty and o.no_range):
             first, status = int(wanted), 206
-            if first >= total:
+            if first >= total or faulty and o.unsatisfied:
                 return self.fail(416, "RANGE_INVALID")
             if faulty and o.wrong_range:
                 first = max(first - 1, 0)
@@ -225,21 +257,23 @@ class Registry(http.server.BaseHTTPRequestHandler):
         chunked = faulty and o.chunked
         self.send_header(*(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(len(body)))))
         self.end_headers()
-        if faulty and o.cut is not None:
-            body = body[:o.cut]
+        if cut is not None:
+            body = body[:cut]
         stalled = faulty and o.stall is not None
         if stalled:
             body = body[:o.stall]
-        step = o.slow if faulty and o.slow else 1 << 16
+        if faulty and o.delay:
+            time.sleep(o.delay)
+        step = max(o.slow // 20, 1) if faulty and o.slow else 1 << 16
         for at in range(0, len(body), step):
             part = body[at:at + step]
             self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
             if faulty and o.slow:
-                time.sleep(1)
+                time.sleep(0.05)
         if stalled:
             self.wfile.flush()
             time.sleep(3600)
-        if chunked and not (o.cut is not None):
+        if chunked and cut is None:
             self.wfile.write(b"0\r\n\r\n")
         return None
 

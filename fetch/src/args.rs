@@ -20,6 +20,9 @@ or one of oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], - (a
   --platform OS/ARCHITECTURE[/VARIANT]
                      what to choose of an image for several platforms (default: this machine's)
   --as REF           keep the image under this reference
+  --lock FILE        write what the reference led to into this lock file
+  --locked FILE      bring what this lock file says, whatever the tag is by now
+  --stamp FILE       write the digest into this file, which is not touched if that is what it holds
   --jobs N           how many layers to bring at once (default 4)
   --timeout SECONDS  how long a registry may keep silent (default 30)
   --insecure         allow plain http, to other machines too
@@ -67,6 +70,12 @@ pub struct Request {
     pub platform: Option<Platform>,
     /// The reference to keep the image under, where it is another.
     pub name: Option<Reference>,
+    /// The lock file to write what the reference led to into.
+    pub lock: Option<PathBuf>,
+    /// The lock file that says what the reference leads to.
+    pub locked: Option<PathBuf>,
+    /// The file to keep the digest in.
+    pub stamp: Option<PathBuf>,
     /// How many layers to bring at once.
     pub jobs: usize,
     /// How many seconds a registry may keep silent.
@@ -92,6 +101,9 @@ fn parse_from(mut parser: Parser) -> Result<Option<Request>> {
         policy: Policy::Always,
         platform: None,
         name: None,
+        lock: None,
+        locked: None,
+        stamp: None,
         jobs: 4,
         timeout: 30,
         quiet: false,
@@ -104,6 +116,9 @@ fn parse_from(mut parser: Parser) -> Result<Option<Request>> {
             Arg::Long("pull") => request.policy = policy(&parser.value()?.string()?)?,
             Arg::Long("platform") => request.platform = Some(parser.value()?.string()?.parse()?),
             Arg::Long("as") => request.name = Some(parser.value()?.string()?.parse()?),
+            Arg::Long("lock") => request.lock = Some(PathBuf::from(parser.value()?)),
+            Arg::Long("locked") => request.locked = Some(PathBuf::from(parser.value()?)),
+            Arg::Long("stamp") => request.stamp = Some(PathBuf::from(parser.value()?)),
             Arg::Long("jobs") => request.jobs = number("--jobs", &parser.value()?.string()?, 64)?,
             Arg::Long("timeout") => request.timeout = number("--timeout", &parser.value()?.string()?, 3600)?,
             Arg::Long("insecure") => request.insecure = true,
@@ -117,6 +132,15 @@ fn parse_from(mut parser: Parser) -> Result<Option<Request>> {
     }
     let missing = || Error::Usage("which image? give a reference\nhint: crate-fetch --help".into());
     request.source = source.ok_or_else(missing)?;
+    if request.lock.is_some() && request.locked.is_some() {
+        return Err(Error::Usage("--lock writes a lock file and --locked goes by one: give one of them".into()));
+    }
+    let files = [&request.lock, &request.locked, &request.stamp];
+    if matches!(request.source, Source::Local(_)) && files.iter().any(|file| file.is_some()) {
+        return Err(Error::Usage(
+            "--lock, --locked and --stamp are for references, not for layouts and archives".into(),
+        ));
+    }
     Ok(Some(request))
 }
 
@@ -176,7 +200,9 @@ mod tests {
 
     #[test]
     fn refuses_what_does_not_fit() {
-        let bad: [&[&str]; 8] = [
+        let bad: [&[&str]; 10] = [
+            &["--lock", "f", "--locked=f", "a"],
+            &["--stamp", "f", "-"],
             &[],
             &["a", "b"],
             &["--jobs", "0", "a"],

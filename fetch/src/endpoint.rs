@@ -3,7 +3,6 @@
 use crate::auth::Auth;
 use crate::body::reason;
 use crate::credentials::Credentials;
-use crate::document::ACCEPT;
 use crate::header::{challenges, content_range};
 use crate::http::{Answer, Get, Http};
 use crate::registries::Place;
@@ -17,6 +16,9 @@ use store::{Digest, Error, Reference, Result};
 
 /// The API host of `docker.io`.
 const DOCKER_HOST: &str = "registry-1.docker.io";
+/// Media types of manifests that are asked for, the preferred first.
+const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 /// How much of a blob is read at once.
 const BUFFER: usize = 1 << 20;
 /// A request that brings fewer bytes than this before it fails brought nothing.
@@ -91,14 +93,22 @@ impl Endpoint {
         Ok(Received { bytes, media_type })
     }
 
+    /// The digest that a tag has by now, by a HEAD, which limits of pulls do not count; `None`: the registry does not
+    /// say it so, and is to be asked by GET.
+    pub fn digest(&self, tag: &str) -> Result<Option<Digest>> {
+        let answer = self.ask(true, &format!("manifests/{tag}"), ACCEPT, 0, self.http.timeout)?;
+        let stated = answer.header("docker-content-digest").filter(|_| answer.status == 200);
+        Ok(stated.and_then(|text| text.parse().ok()))
+    }
+
     /// Brings the rest of a blob; `advance` is told how much is here. Goes on where a connection is lost.
     pub fn blob(&self, ingest: &mut Ingest, advance: &dyn Fn(u64)) -> Result<()> {
         let size = ingest.expected().size;
-        let mut idle = 0;
+        let (mut idle, mut whole) = (0, false);
         while ingest.offset() < size {
             let before = ingest.offset();
             let mut answered = false;
-            let error = match self.blob_once(ingest, &mut answered, advance) {
+            let error = match self.blob_once(ingest, &mut whole, &mut answered, advance) {
                 Ok(()) => return Ok(()),
                 // Without any answer the request has been tried often enough.
                 Err(error @ Error::Network(_)) if answered => error,
@@ -114,28 +124,37 @@ impl Endpoint {
         Ok(())
     }
 
-    /// One request for a blob, from where it stopped; `answered` tells whether the registry gave any of it.
-    fn blob_once(&self, ingest: &mut Ingest, answered: &mut bool, advance: &dyn Fn(u64)) -> Result<()> {
+    /// One request for a blob, from where it stopped, or for the `whole` of it, which is set where the registry cannot
+    /// serve a range; `answered` tells whether it gave any of it, or is to be asked otherwise.
+    fn blob_once(
+        &self,
+        ingest: &mut Ingest,
+        whole: &mut bool,
+        answered: &mut bool,
+        advance: &dyn Fn(u64),
+    ) -> Result<()> {
         let Descriptor { digest, size, .. } = ingest.expected().clone();
         let from = ingest.offset();
-        let mut answer = self.ask(false, &format!("blobs/{digest}"), "*/*", from, self.http.timeout)?;
+        let first = if *whole { 0 } else { from };
+        let mut answer = self.ask(false, &format!("blobs/{digest}"), "*/*", first, self.http.timeout)?;
         let host = answer.url.authority();
         let refuse = |length: &str| Error::Refused(format!("blob {digest} at {host} is of {length} bytes, not {size}"));
-        let mut skip = match answer.status {
-            200 => from,
-            206 => match content_range(answer.header("content-range").unwrap_or_default()) {
-                Some((first, total)) if first == from && total == size => 0,
-                Some((first, total)) if first == from => return Err(refuse(&total.to_string())),
-                _ => {
-                    return Err(Error::Refused(format!("{host} answers with another range of blob {digest}")));
-                }
-            },
-            416 => return Err(refuse("fewer")),
+        let range = content_range(answer.header("content-range").unwrap_or_default());
+        let mut skip = match (answer.status, range) {
+            (200, _) => from,
+            (206, Some((at, total))) if at == first && total == size => from - first,
+            (206, Some((at, total))) if at == first => return Err(refuse(&total.to_string())),
+            (206 | 416, _) => {
+                (*whole, *answered) = (true, true);
+                return Err(Error::Network(format!(
+                    "{host} does not give the range of blob {digest} that was asked for"
+                )));
+            }
             _ => return Err(self.failure(&mut answer, &format!("{}, blob {digest}", self.reference))),
         };
         let partial = answer.status == 206;
         *answered = true;
-        let wanted = if partial { size - from } else { size };
+        let wanted = if partial { size - first } else { size };
         if let Some(length) = answer.length().filter(|length| *length != wanted) {
             return Err(refuse(&length.saturating_add(size - wanted).to_string()));
         }

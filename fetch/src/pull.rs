@@ -1,16 +1,17 @@
 //! The straight line: resolve, manifest, platform, missing blobs verified as they land, reference, print digest.
 
 use crate::args::{Policy, Request, Source};
-use crate::document::Document;
 use crate::http::Http;
 use crate::progress::Progress;
 use crate::registry::Registry;
+use crate::{file, lock};
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use store::document::Document;
 use store::error::Doing;
 use store::image::{Image, choose_platform};
 use store::json::{CONFIG_LIMIT, MANIFEST_LIMIT};
@@ -20,37 +21,76 @@ use store::{Digest, Error, Platform, Reference, Result, Store};
 /// The most indexes within one another that are followed to a manifest.
 const INDEX_DEPTH: usize = 4;
 
+/// The annotation of a reference's entry in `index.json` that keeps the digest of the index through which its manifest
+/// was chosen: as long as the registry's tag has that digest, nothing has changed.
+const INDEX: &str = "crate.index.digest";
+
 /// Brings the image that is asked for, and prints its manifest's digest.
 pub fn run(request: &Request) -> Result<()> {
     let (reference, typed) = match &request.source {
         Source::Registry(reference, typed) => (reference.clone(), typed.clone()),
         Source::Local(source) => return load(request, source),
     };
+    let host = Platform::host();
+    let platform = request.platform.as_ref().unwrap_or(&host);
+    let pinned = request.locked.as_ref().map(|file| lock::find(file, &reference, platform)).transpose()?;
     let store = Arc::new(Store::open()?);
-    let name = request.name.as_ref().unwrap_or(&reference).to_string();
-    let typed = if request.name.is_some() { &name } else { &typed };
-    let held = held(&store, &name, typed, request.platform.as_ref());
-    let image = match (request.policy, held) {
-        (Policy::Missing | Policy::Never, Some(image)) => return show(request, &image),
-        (Policy::Never, None) => return Err(Error::NotFound(format!("no such image: {name} is not held complete"))),
-        // What a digest names cannot have changed.
-        (_, Some(image)) if reference.digest.is_some() && request.name.is_none() => return show(request, &image),
-        (policy, held) => match pull(request, &reference, &name, &store) {
-            Err(error @ (Error::Network(_) | Error::NotFound(_))) if policy == Policy::Newer => {
-                let Some(image) = held else { return Err(error) };
-                if !request.quiet {
-                    eprintln!("crate-fetch: {error}\nhint: what is held serves: {}", image.descriptor.digest);
-                }
-                return show(request, &image);
-            }
-            other => other?,
-        },
-    };
-    print(&image.to_string())
+    let digest = bring(request, &reference, &typed, pinned.as_ref(), &store)?;
+    if let Some(file) = &request.lock {
+        lock::pin(file, &reference, platform, &digest)?;
+    }
+    if let Some(file) = &request.stamp {
+        file::update(file, |_| Ok(format!("{digest}\n")))?;
+    }
+    print(digest.as_str())
 }
 
-/// Brings an image from its registry; the layers are printed as they land.
-fn pull(request: &Request, reference: &Reference, name: &str, store: &Arc<Store>) -> Result<Digest> {
+/// Brings the image of a reference unless what is held will do; `pinned` is the manifest that a lock file wants.
+fn bring(
+    request: &Request,
+    reference: &Reference,
+    typed: &str,
+    pinned: Option<&Digest>,
+    store: &Arc<Store>,
+) -> Result<Digest> {
+    let name = request.name.as_ref().unwrap_or(reference).to_string();
+    let typed = if request.name.is_some() { &name } else { typed };
+    let held = held(store, &name, typed, request.platform.as_ref());
+    let held = held.filter(|image| pinned.is_none_or(|digest| *digest == image.descriptor.digest));
+    // What a digest names cannot have changed.
+    let fixed = pinned.is_some() || reference.digest.is_some() && request.name.is_none();
+    match (request.policy, held) {
+        (Policy::Missing | Policy::Never, Some(image)) => show(request, &image),
+        (_, Some(image)) if fixed => show(request, &image),
+        (Policy::Never, None) => {
+            let locked = pinned.map_or_else(String::new, |digest| format!(" with the locked digest {digest}"));
+            Err(Error::NotFound(format!("no such image: {name} is not held complete{locked}")))
+        }
+        (policy, held) => {
+            let wanted = Reference { digest: pinned.or(reference.digest.as_ref()).cloned(), ..reference.clone() };
+            match pull(request, &wanted, &name, store, held.as_ref()) {
+                Err(error @ (Error::Network(_) | Error::NotFound(_))) if policy == Policy::Newer => {
+                    let Some(image) = held else { return Err(error) };
+                    if !request.quiet {
+                        eprintln!("crate-fetch: {error}\nhint: what is held serves: {}", image.descriptor.digest);
+                    }
+                    show(request, &image)
+                }
+                other => other,
+            }
+        }
+    }
+}
+
+/// Brings an image from its registry, unless the one held is what the registry has; the layers are printed as they
+/// land.
+fn pull(
+    request: &Request,
+    reference: &Reference,
+    name: &str,
+    store: &Arc<Store>,
+    held: Option<&Image>,
+) -> Result<Digest> {
     let progress = Arc::new(Progress::new(request.quiet));
     let mut http = Http::new(request.timeout, request.cacert.as_deref(), progress.clone())?;
     if request.insecure {
@@ -58,11 +98,17 @@ fn pull(request: &Request, reference: &Reference, name: &str, store: &Arc<Store>
     }
     let registry = Registry::open(http, reference)?;
     let host = Platform::host();
-    let chosen = resolve(&registry, reference, request.platform.as_ref().unwrap_or(&host), store)?;
+    let platform = request.platform.as_ref().unwrap_or(&host);
+    if let (Some(image), Some(tag), None) = (held, &reference.tag, &reference.digest)
+        && registry.digest(tag)?.is_some_and(|digest| leads_to(&digest, image, platform))
+    {
+        return show(request, image);
+    }
+    let chosen = resolve(&registry, reference, platform, store)?;
     let fetch = Arc::new(Fetch { registry, progress, store: store.clone(), layers: chosen.manifest.layers.clone() });
     let landed = fetch.start(request.jobs)?;
     let config = fetch.config(&chosen.manifest)?;
-    check(&chosen, &config, request.platform.as_ref().unwrap_or(&host), reference)?;
+    check(&chosen, &config, platform, reference)?;
     for number in landed {
         let number = number?;
         if request.layers {
@@ -71,8 +117,19 @@ fn pull(request: &Request, reference: &Reference, name: &str, store: &Arc<Store>
     }
     let mut descriptor = store.put_blob(chosen.media_type, &chosen.bytes)?;
     descriptor.platform = Some(chosen.platform.unwrap_or_else(|| config.platform()));
+    if let Some(index) = chosen.index {
+        descriptor.annotations.get_or_insert_default().insert(INDEX.to_owned(), index.to_string());
+    }
     store.set_reference(name, &descriptor)?;
     Ok(descriptor.digest)
+}
+
+/// Does a manifest or index of this digest lead to the image that is held?
+fn leads_to(digest: &Digest, image: &Image, platform: &Platform) -> bool {
+    let index = image.descriptor.annotations.as_ref().and_then(|all| all.get(INDEX));
+    // What was chosen for another platform need not be what is best for this one.
+    let chosen = || image.descriptor.platform.as_ref().is_some_and(|own| platform.rank(own) == Some(0));
+    *digest == image.descriptor.digest || index.is_some_and(|index| index == digest.as_str()) && chosen()
 }
 
 /// The manifest that a reference leads to.
@@ -82,6 +139,8 @@ struct Chosen {
     manifest: Manifest,
     /// The platform that an index gave it.
     platform: Option<Platform>,
+    /// The first index on the way to it.
+    index: Option<Digest>,
 }
 
 /// Follows a reference to the manifest for `platform`. After the first answer everything is asked for by digest, and
@@ -92,14 +151,15 @@ fn resolve(registry: &Registry, reference: &Reference, platform: &Platform, stor
     let received = registry.manifest(&name)?;
     let mut document = Document::read(&received.bytes, &[received.media_type.as_deref()], &format!("manifest {name}"))?;
     let mut bytes = received.bytes;
-    let mut given = None;
+    let (mut given, mut first) = (None, None);
     for _ in 0..=INDEX_DEPTH {
         let index = match document {
             Document::Manifest(manifest, media_type) => {
-                return Ok(Chosen { bytes, media_type, manifest, platform: given });
+                return Ok(Chosen { bytes, media_type, manifest, platform: given, index: first });
             }
             Document::Index(index) => index,
         };
+        first = first.or_else(|| Some(Digest::of(&bytes)));
         let entry = choose_platform(&index, platform).ok_or_else(|| unsuited(&index, reference, platform))?;
         (document, bytes) = entry_of(registry, entry, store)?;
         given = entry.platform.clone().or(given);
@@ -249,14 +309,14 @@ fn held(store: &Store, name: &str, typed: &str, platform: Option<&Platform>) -> 
     (named && suits && complete).then_some(image)
 }
 
-/// Prints what is held already.
-fn show(request: &Request, image: &Image) -> Result<()> {
+/// Prints the layers that are held already; hands back the manifest's digest.
+fn show(request: &Request, image: &Image) -> Result<Digest> {
     if request.layers {
         for (layer, diff_id) in image.manifest.layers.iter().zip(image.diff_ids()) {
             print_layer(layer, diff_id)?;
         }
     }
-    print(image.descriptor.digest.as_str())
+    Ok(image.descriptor.digest.clone())
 }
 
 fn print_layer(layer: &Descriptor, diff_id: &Digest) -> Result<()> {

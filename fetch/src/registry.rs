@@ -7,7 +7,7 @@ use crate::progress::Progress;
 use crate::registries;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use store::{Error, Reference, Result};
+use store::{Digest, Error, Reference, Result};
 
 /// Where one image comes from.
 pub struct Registry {
@@ -40,10 +40,19 @@ impl Registry {
 
     /// Gets the index or manifest of a tag or digest from the first that has it.
     pub fn manifest(&self, name: &str) -> Result<Received> {
+        self.first(|endpoint| endpoint.manifest(name))
+    }
+
+    /// The digest that a tag has by now, without a GET, at the first that can be asked; `None`: it does not say it so.
+    pub fn digest(&self, tag: &str) -> Result<Option<Digest>> {
+        self.first(|endpoint| endpoint.digest(tag))
+    }
+
+    fn first<T>(&self, ask: impl Fn(&Endpoint) -> Result<T>) -> Result<T> {
         let mut number = 0;
         loop {
-            match self.endpoint(&mut number).manifest(name) {
-                Ok(received) => return Ok(received),
+            match ask(self.endpoint(&mut number)) {
+                Ok(answer) => return Ok(answer),
                 Err(error) => number = self.pass_over(number, error)?,
             }
         }

@@ -18,9 +18,6 @@ mod body;
 #[allow(dead_code)] // Looking for the files is not of interest here.
 #[path = "../../fetch/src/credentials.rs"]
 mod credentials;
-#[allow(dead_code)]
-#[path = "../../fetch/src/document.rs"]
-mod document;
 #[path = "../../fetch/src/header.rs"]
 mod header;
 #[allow(dead_code)]

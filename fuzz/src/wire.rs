@@ -1,10 +1,10 @@
 //! What a registry sends, and the files that crate-fetch reads.
 
 use crate::credentials::{AuthFile, choose};
-use crate::document::Document;
 use crate::url::{Url, encode};
 use crate::{body as bodies, header as fields};
 use std::time::{Duration, SystemTime};
+use store::document::Document;
 use store::json;
 use store::oci::media;
 

@@ -111,6 +111,7 @@ impl Store {
 /// nested index, serve where nothing better is there; attestations (`unknown/unknown`) never do.
 pub fn choose_platform<'a>(index: &'a Index, platform: &Platform) -> Option<&'a Descriptor> {
     let rank = |entry: &Descriptor| match &entry.platform {
+        Some(candidate) if candidate.os == "unknown" => None,
         Some(candidate) => platform.rank(candidate),
         None => Some(u32::MAX),
     };

@@ -14,6 +14,7 @@ pub mod container;
 pub mod copy;
 pub mod create;
 pub mod digest;
+pub mod document;
 pub mod environment;
 pub mod error;
 #[cfg(feature = "unpack")]

@@ -1,16 +1,18 @@
 //! OCI image layouts (image-spec, `image-layout.md`), in a directory or an archive.
 
 use super::Loading;
-use crate::digest::Digest;
+use crate::document::Document;
 use crate::error::{Doing, Error, Result};
 use crate::image::{Image, choose_platform};
 use crate::inflate::CHUNK;
-use crate::json::{self, CONFIG_LIMIT, MANIFEST_LIMIT, Value};
-use crate::oci::{Descriptor, ImageConfig, Index, Manifest, media};
+use crate::json::{self, CONFIG_LIMIT, MANIFEST_LIMIT};
+use crate::oci::{Descriptor, ImageConfig, Index};
 use crate::platform::Platform;
 use crate::root::Store;
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use rustix::fs::OFlags;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// The most indexes within one another that are followed to a manifest.
@@ -27,7 +29,7 @@ impl Loading<'_> {
     pub fn layout(&mut self, dir: &Path) -> Result<()> {
         let path = dir.join("index.json");
         let mut bytes = Vec::new();
-        let read = File::open(&path).and_then(|file| file.take(MANIFEST_LIMIT).read_to_end(&mut bytes));
+        let read = open_regular(&path).and_then(|file| file.take(MANIFEST_LIMIT).read_to_end(&mut bytes));
         read.doing(|| format!("opening {}", path.display()))?;
         let store = self.store;
         let loaded = self.index(&bytes, &|descriptor| copy(store, dir, descriptor));
@@ -77,14 +79,17 @@ impl Loading<'_> {
             bring(&descriptor)?;
             let bytes = self.store.read_blob(&descriptor, MANIFEST_LIMIT)?;
             let what = format!("manifest {}", descriptor.digest);
-            let document: Value = json::read(&bytes, &what)?;
-            if is_index(&descriptor, &document, &what)? {
-                let index: Index = json::make(document, &what)?;
-                let best = choose_platform(&index, platform).cloned();
-                descriptor = best.ok_or_else(|| Error::NotFound(format!("it has nothing for {platform}")))?;
-                continue;
-            }
-            let manifest: Manifest = json::make(document, &what)?;
+            let manifest = match Document::read(&bytes, &[Some(&descriptor.media_type)], &what)? {
+                Document::Index(index) => {
+                    let best = choose_platform(&index, platform).cloned();
+                    descriptor = best.ok_or_else(|| Error::NotFound(format!("it has nothing for {platform}")))?;
+                    continue;
+                }
+                Document::Manifest(manifest, media_type) => {
+                    media_type.clone_into(&mut descriptor.media_type);
+                    manifest
+                }
+            };
             bring(&manifest.config)?;
             let config: ImageConfig = self.store.read_json(&manifest.config, CONFIG_LIMIT, "config")?;
             if config.rootfs.diff_ids.len() != manifest.layers.len() {
@@ -93,26 +98,10 @@ impl Loading<'_> {
             for layer in &manifest.layers {
                 bring(layer)?;
             }
-            if descriptor.media_type.is_empty() {
-                descriptor.media_type = manifest.media_type.clone().unwrap_or_else(|| media::MANIFEST.into());
-            }
             return Ok(Image { reference: None, descriptor, manifest, config });
         }
         Err(Error::Refused("indexes are nested too deep".into()))
     }
-}
-
-/// Is it an index? What could be read as both, or is not what its media types say, is refused (CVE-2021-41190).
-fn is_index(descriptor: &Descriptor, document: &Value, what: &str) -> Result<bool> {
-    let has = |field: &str| !document[field].is_null();
-    let index = has("manifests");
-    let stated = [Some(descriptor.media_type.as_str()), document["mediaType"].as_str()];
-    let agrees =
-        |stated: &&str| stated.is_empty() || if index { media::is_index(stated) } else { media::is_manifest(stated) };
-    if index == (has("config") || has("layers")) || !stated.iter().flatten().all(agrees) {
-        return Err(Error::Refused(format!("{what}: it is not clearly an index or a manifest")));
-    }
-    Ok(index)
 }
 
 /// The names that an entry carries, the fullest first.
@@ -121,19 +110,31 @@ fn names(entry: &Descriptor) -> Vec<String> {
     full.map(String::as_str).into_iter().chain(entry.ref_name()).map(str::to_owned).collect()
 }
 
+/// Opens a file of a layout. What is none, such as a FIFO, would block or have effects of its own.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let regular = file.metadata()?.is_file();
+    if regular { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
+}
+
 /// Copies a blob from a layout's directory.
 fn copy(store: &Store, dir: &Path, descriptor: &Descriptor) -> Result<()> {
-    let digest: &Digest = &descriptor.digest;
     let Some(mut ingest) = store.ingest(descriptor)? else {
         return Ok(());
     };
     ingest.restart()?;
-    let path = dir.join("blobs").join(digest.algorithm()).join(digest.hex());
+    let path = dir.join("blobs").join(descriptor.digest.algorithm()).join(descriptor.digest.hex());
     let doing = || format!("reading {}", path.display());
-    if fs::metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-        return Err(ingest.give_up(Error::Refused(format!("it lacks blob {digest}"))));
-    }
-    let mut file = File::open(&path).doing(doing)?;
+    let mut file = match open_regular(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(ingest.give_up(Error::Refused(format!("it lacks blob {}", descriptor.digest))));
+        }
+        Err(error) if error.kind() == ErrorKind::Other => {
+            return Err(ingest.give_up(Error::Refused(format!("its blob {} is no regular file", descriptor.digest))));
+        }
+        other => other.doing(doing)?,
+    };
     let mut buffer = vec![0; CHUNK];
     loop {
         match file.read(&mut buffer).doing(doing)? {

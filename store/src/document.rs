@@ -1,13 +1,9 @@
-//! What a registry answers to a manifest's name: an index or a manifest, and never something that can be read as both
-//! (CVE-2021-41190).
+//! What is behind a manifest's name or digest: an index or a manifest, and never something that can be read as both
+//! (CVE-2021-41190). One rule for registries, layouts and archives.
 
-use store::json::{self, Value};
-use store::oci::{Index, Manifest, media};
-use store::{Error, Result};
-
-/// Media types of manifests that are asked for, the preferred first.
-pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
-    application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+use crate::error::{Error, Result};
+use crate::json::{self, Value};
+use crate::oci::{Index, Manifest, media};
 
 /// An index or a manifest.
 #[derive(Debug, Clone, PartialEq)]
