@@ -290,3 +290,47 @@ test_tls() {
 	expect "$DIGEST" env "SSL_CERT_FILE=$PWD/ca.pem" crate-fetch --quiet "$(image)"
 	fsck_clean
 }
+
+# P9: a date to wait for is honoured, and what is left of a limit is told.
+test_retry_after_a_date_and_limits() {
+	own_store
+	serve log --busy 2 --dated --times 1
+	expect "$DIGEST" crate-fetch --quiet "$(image)"
+	CRATE_ROOT=$WORK/other
+	serve log2 --busy 100000 --dated --remaining '0;w=21600'
+	expect_code 5 crate-fetch --quiet "$(image)"
+	one_line crate-fetch
+	has "$WORK/err" '0 pulls left for you in 21600 s'
+	same 'requests for the manifest' "$(requests log2 /manifests/)" 1
+}
+
+# P10: tokens that live for a second, and 40 layers that take longer than that together.
+test_tokens_expire_in_mid_pull() {
+	own_store
+	local tokens
+	python3 "$TESTS/documents.py" image "$WORK/layout" tag 40 1000
+	serve log --token 1 --delay 0.08
+	expect_code 0 crate-fetch --quiet --jobs 1 "$server/x:tag"
+	tokens=$(requests log '^GET /token')
+	case $tokens in [3-9] | [12]?) ;; *) fail "$tokens tokens were asked for" ;; esac
+	fsck_clean
+}
+
+# P14: a secret is in no argument, in nothing that is said, and in no file of ours.
+test_secrets_stay_where_they_are() {
+	own_store
+	local pid secret
+	secret=$(printf me:hidden-word | base64)
+	serve log --basic me:hidden-word --slow 3000000
+	printf '{"auths":{"%s":{"auth":"%s"}}}' "$server" "$secret" >auth.json
+	REGISTRY_AUTH_FILE=$PWD/auth.json crate-fetch "$(image)" >out.said 2>&1 &
+	pid=$!
+	eventually test -e log
+	if tr '\0' '\n' <"/proc/$pid/cmdline" | grep -e hidden-word -e "$secret"; then fail 'it is among the arguments'; fi
+	wait "$pid"
+	printf '{"auths":{"%s":{"auth":"%s"}}}' "$server" "$(printf me:hidden-wrong | base64)" >auth.json
+	run env "REGISTRY_AUTH_FILE=$PWD/auth.json" crate-fetch --pull always "$server/busybox:tag"
+	[ "$code" != 0 ] || fail 'a wrong password was taken'
+	cat "$WORK/err" >>out.said
+	same 'files with a secret' "$(grep -r -l -e hidden -e "${secret%==}" "$CRATE_ROOT" out.said || :)" ''
+}
