@@ -1,7 +1,7 @@
 #!/bin/bash
 # fuzz.sh CARGO SECONDS [TARGET…]: run fuzz targets under libFuzzer for so long each, as many at once as there are
 # processors. The corpus is fuzz/corpus/TARGET; what is found stays in target/fuzz/TARGET. Fails on a crash, on an
-# input that takes more than a second, and on memory beyond the limits below.
+# input that takes more than a second of the processor or twenty in all, and on memory beyond the limits below.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=$1 seconds=$2
@@ -35,7 +35,7 @@ fuzz() {
 	# Twice the limit as data: what is allocated at once for one input fails there, whether it is touched or not.
 	(
 		ulimit -d $((2 * limit * 1024))
-		FUZZ_TARGET=$1 exec "$program" -max_total_time="$seconds" -timeout=1 -rss_limit_mb="$limit" -max_len=16384 \
+		FUZZ_TARGET=$1 exec "$program" -max_total_time="$seconds" -timeout=20 -rss_limit_mb="$limit" -max_len=16384 \
 			-print_final_stats=1 -artifact_prefix="$dir/found/" "${options[@]}" "$dir/corpus" "fuzz/corpus/$1"
 	) >"$dir/log" 2>&1 || status=$?
 	local outcome='no crash'

@@ -4,6 +4,7 @@
 //! `make fuzz` runs them under libFuzzer; `tests/replay.rs` feeds each with the corpus in `corpus/TARGET/` and with
 //! changed copies of that.
 #![allow(clippy::panic, clippy::expect_used, clippy::missing_panics_doc)] // A panic is how a target tells of a defect.
+#![allow(dead_code)] // The files of crate-fetch hold more than what is fed.
 
 mod ground;
 mod listing;
@@ -15,12 +16,12 @@ mod wire;
 // The files of crate-fetch that only parse; it is no library.
 #[path = "../../fetch/src/body.rs"]
 mod body;
-#[allow(dead_code)] // Looking for the files is not of interest here.
 #[path = "../../fetch/src/credentials.rs"]
 mod credentials;
+#[path = "../../fetch/src/head.rs"]
+mod head;
 #[path = "../../fetch/src/header.rs"]
 mod header;
-#[allow(dead_code)]
 #[path = "../../fetch/src/url.rs"]
 mod url;
 
@@ -35,6 +36,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("document", wire::document),
     ("extract", tree::extract),
     ("gzip", stream::gzip),
+    ("head", wire::head),
     ("header", wire::header),
     ("json", text::json),
     ("layer", tree::layer),

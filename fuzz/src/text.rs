@@ -39,13 +39,14 @@ pub fn digest(data: &[u8]) -> bool {
 
 /// Any document, and those of an image; what is written again must then say the same.
 pub fn json(data: &[u8]) -> bool {
-    if let Ok(value) = json::read::<Value>(data, "a document") {
+    let value = json::read::<Value>(data, "a document").ok().filter(is_exact);
+    if let Some(value) = &value {
         for written in [value.to_string(), value.pretty()] {
-            assert_eq!(json::read::<Value>(written.as_bytes(), "the same").ok().as_ref(), Some(&value), "{written}");
+            assert_eq!(json::read::<Value>(written.as_bytes(), "the same").ok().as_ref(), Some(value), "{written}");
         }
     }
     let index = json::read::<Index>(data, "an index");
-    if let Ok(index) = &index {
+    if let (Ok(index), Some(_)) = (&index, &value) {
         let written = Value::from(index).to_string();
         assert_eq!(json::read::<Index>(written.as_bytes(), "the same").ok().as_ref(), Some(index), "{written}");
     }
@@ -55,6 +56,16 @@ pub fn json(data: &[u8]) -> bool {
         assert_eq!(error.exit_code(), 6, "{error}");
     }
     index.is_ok() || manifest || config.is_ok()
+}
+
+/// Has it no fractions? serde_json reads the last of their digits only nearly right.
+fn is_exact(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => !number.is_f64(),
+        Value::Array(items) => items.iter().all(is_exact),
+        Value::Object(fields) => fields.iter().all(|(_, field)| is_exact(field)),
+        _ => true,
+    }
 }
 
 /// A bundle's `config.json`; written again, it must say the same.
