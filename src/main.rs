@@ -52,7 +52,7 @@ const VERBS: [(&str, &str, Leads); 26] = [
     ("inspect", "show images and containers as JSON", Leads::Store),
     ("path", "print where the store, or something in it, is", Leads::Store),
     ("gc", "remove what nothing leads to", Leads::Mapped),
-    ("fsck", "check every blob, image and container", Leads::Store),
+    ("fsck", "check every blob, image and container", Leads::Mapped),
     ("check", "try what containers want of this system", Leads::Sup(help::CHECK)),
 ];
 

@@ -33,7 +33,35 @@ macro_rules! stories {
     };
 }
 
-stories! { answers archives check confined cp edges exec front hostile init layers leaves lifecycle lock logs oracle powercut programs ps pull resume run siege store terminal }
+stories! {
+    answers
+    archives
+    check
+    confined
+    cp
+    damage
+    edges
+    exec
+    front
+    hardship
+    hostile
+    init
+    layers
+    leaves
+    lifecycle
+    lock
+    logs
+    oracle
+    powercut
+    programs
+    ps
+    pull
+    resume
+    run
+    siege
+    store
+    terminal
+}
 
 /// A story is a shell script that reads `lib.sh`; each must be named above.
 #[test]

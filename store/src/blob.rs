@@ -5,6 +5,7 @@ use crate::error::{Doing, Error, Result};
 use crate::json::{self, FromJson};
 use crate::oci::{Descriptor, media};
 use crate::root::{Store, keep_dir, sync_dir};
+use crate::tree;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -225,6 +226,9 @@ impl Ingest<'_> {
         let media = &self.expected.media_type;
         let mode = if media::is_manifest(media) || media::is_index(media) { 0o644 } else { 0o444 };
         // Only then: another program that is about to wait for this file must be able to open it.
+        if target.is_dir() {
+            tree::remove(&target)?; // No blob: somebody has put it there.
+        }
         let published = (self.file.sync_all())
             .and_then(|()| fs::rename(&self.path, &target))
             .and_then(|()| self.file.set_permissions(fs::Permissions::from_mode(mode)));

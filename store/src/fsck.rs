@@ -5,11 +5,25 @@ use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::json::MANIFEST_LIMIT;
 use crate::oci::{Descriptor, Index, media};
-use crate::root::Store;
+use crate::root::{EMPTY_INDEX, Store, sync_dir};
+use crate::tree;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::ErrorKind;
 
-/// A check on its way: the faults found so far.
+/// What a check has found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The faults, one line each.
+    pub faults: Vec<String>,
+    /// The blobs that are damaged.
+    blobs: Vec<Digest>,
+    /// What is in `layers/` and is no unpacked layer, or a damaged one.
+    pub(crate) layers: Vec<OsString>,
+}
+
+/// A check on its way.
 struct Check<'a> {
     store: &'a Store,
     /// The size of each blob, or why it is not sound.
@@ -17,14 +31,21 @@ struct Check<'a> {
     /// The blobs that are not as some image needs them.
     told: BTreeSet<Digest>,
     faults: Vec<String>,
+    layers: Vec<OsString>,
 }
 
 impl Store {
-    /// Checks everything and returns the faults, one line each. Nothing is changed.
-    pub fn check(&self) -> Result<Vec<String>> {
+    /// Checks everything but the content of unpacked layers. Nothing is changed.
+    pub fn check(&self) -> Result<Found> {
         // First: while the store is in use nothing is collected, but images come.
         let index = self.index()?;
-        let mut check = Check { store: self, blobs: self.check_blobs()?, told: BTreeSet::new(), faults: Vec::new() };
+        let mut check = Check {
+            store: self,
+            blobs: self.check_blobs()?,
+            told: BTreeSet::new(),
+            faults: Vec::new(),
+            layers: Vec::new(),
+        };
         for entry in index.manifests {
             let name = entry.ref_name().unwrap_or(entry.digest.as_str()).to_owned();
             check.entry(&entry, &name, 0);
@@ -42,6 +63,7 @@ impl Store {
             let sound = container::is_id(&name) && entry.file_type().is_ok_and(|kind| kind.is_dir());
             if !sound {
                 check.faults.push(format!("layers/{name}: not an unpacked layer"));
+                check.layers.push(entry.file_name());
             }
         }
         for container in self.containers()? {
@@ -51,7 +73,51 @@ impl Store {
                 check.faults.truncate(before); // Removed meanwhile, or garbage.
             }
         }
-        Ok(check.faults)
+        let Check { blobs, faults, layers, .. } = check;
+        let blobs = blobs.into_iter().filter_map(|(digest, found)| found.err().map(|_| digest)).collect();
+        Ok(Found { faults, blobs, layers })
+    }
+
+    /// Removes the blobs and layers that a check has found damaged, so that pulling their images brings them anew; says
+    /// how many. A layer that a container runs on stays, with an error. Nobody else may use the store meanwhile.
+    pub fn repair(&self, found: &Found) -> Result<(usize, usize)> {
+        let mut running = BTreeSet::new();
+        for container in self.containers()? {
+            if container.state(self)?.is_alive() {
+                running.extend(container.config()?.layers()?);
+            }
+        }
+        for digest in &found.blobs {
+            tree::remove(&self.blob_path(digest))?;
+        }
+        for name in &found.layers {
+            if running.iter().any(|layer| OsStr::new(layer.hex()) == name) {
+                let name = name.display();
+                return Err(Error::Busy(format!(
+                    "layer {name} is damaged, and a container runs on it\nhint: stop it first"
+                )));
+            }
+            // At once, as ever: what is in `layers/` is whole.
+            let garbage = self.ingest_path("layer")?;
+            fs::rename(self.path("layers").join(name), &garbage).doing(|| format!("removing {}", name.display()))?;
+            sync_dir(&self.path("layers"))?;
+            tree::remove(&garbage)?;
+        }
+        Ok((found.blobs.len(), found.layers.len()))
+    }
+
+    /// Puts an empty `index.json` in the place of one that cannot be read, which is kept beside it; says whether it did.
+    pub fn repair_index(&self) -> Result<bool> {
+        if self.index().is_ok() {
+            return Ok(false);
+        }
+        let (path, beside) = (self.path("index.json"), self.path("index.json.damaged"));
+        tree::remove(&beside)?;
+        match fs::rename(&path, &beside) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            other => other.doing(|| format!("renaming {}", path.display()))?,
+        }
+        self.replace("index.json", EMPTY_INDEX.as_bytes()).map(|()| true)
     }
 
     fn check_blobs(&self) -> Result<BTreeMap<Digest, std::result::Result<u64, String>>> {

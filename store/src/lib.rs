@@ -6,6 +6,8 @@
 #[cfg(feature = "unpack")]
 pub mod archive;
 pub mod at;
+#[cfg(feature = "unpack")]
+pub mod audit;
 pub mod blob;
 pub mod bundle;
 #[cfg(feature = "confine")]

@@ -1,15 +1,25 @@
 //! The store's directory: where it is, what is in it, and the lock that keeps collecting apart from using.
 
 use crate::error::{Doing, Error, Result};
+use crate::json;
+use crate::oci::Index;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// What `oci-layout` holds (image-spec, `image-layout.md#oci-layout-file`).
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// An `index.json` that names no image.
+pub(crate) const EMPTY_INDEX: &str = r#"{"schemaVersion":2,"manifests":[]}"#;
+
+/// How long collecting waits for programs that use the store.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An open store. While it lives, nothing in the store is collected.
 ///
@@ -72,7 +82,10 @@ impl Store {
             empty.map_or(Ok(text), Err)
         })?;
         if !text.contains("\"1.0.") {
-            return Err(Error::Failed(format!("{} is of a version that this program does not know", layout.display())));
+            return Err(Error::Failed(format!(
+                "{} is of a version that this program does not know\nhint: if it is damaged, remove it: it is made again",
+                layout.display()
+            )));
         }
         // A layout that another tool made has only its own directories.
         if !root.join("ingest").exists() {
@@ -109,9 +122,21 @@ impl Store {
         flock(&self.lock, FlockOperation::LockShared).doing(|| format!("locking {}", self.root.display()))
     }
 
-    /// Waits until no other program uses the store, and keeps it so for as long as this `Store` lives.
+    /// Waits until no other program uses the store, and keeps it so for as long as this `Store` lives. After 10 s of waiting
+    /// it is [`Error::Busy`]: whoever uses the store lets others use it too, so that there may always be somebody.
     pub fn lock_exclusively(&self) -> Result<()> {
-        flock(&self.lock, FlockOperation::LockExclusive).doing(|| format!("locking {}", self.root.display()))
+        let begun = Instant::now();
+        loop {
+            // A failed conversion has lost the shared lock (flock(2)): two that wait do not wait for one another.
+            match flock(&self.lock, FlockOperation::NonBlockingLockExclusive) {
+                Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < PATIENCE => sleep(Duration::from_millis(10)),
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    let root = self.root.display();
+                    return Err(Error::Busy(format!("{root} is in use by other programs\nhint: try again later")));
+                }
+                other => return other.doing(|| format!("locking {}", self.root.display())),
+            }
+        }
     }
 
     /// Does [`Store::lock_exclusively`] without waiting; `false` if another program uses the store.
@@ -149,7 +174,7 @@ impl Store {
 pub fn when_whole<T>(read: impl Fn() -> Result<T>) -> Result<T> {
     for _ in 0..20 {
         match read() {
-            Err(Error::Refused(_)) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            Err(Error::Refused(_)) => sleep(Duration::from_millis(10)),
             other => return other,
         }
     }
@@ -216,7 +241,9 @@ fn make(root: &Path, layout: &Path) -> Result<()> {
         .doing(|| format!("closing {} to others", root.display()))?;
     make_parts(root)?;
     let index = root.join("index.json");
-    let made = fs::write(&index, r#"{"schemaVersion":2,"manifests":[]}"#)
+    // One that names images is older than the loss of `oci-layout`.
+    let index_is_whole = fs::read(&index).is_ok_and(|bytes| json::read::<Index>(&bytes, "index.json").is_ok());
+    let made = (if index_is_whole { Ok(()) } else { fs::write(&index, EMPTY_INDEX) })
         .and_then(|()| fs::write(root.join("ingest/oci-layout"), LAYOUT))
         .and_then(|()| File::open(&index)?.sync_all())
         .and_then(|()| File::open(root.join("ingest/oci-layout"))?.sync_all())

@@ -187,6 +187,20 @@ fn open_dir(path: &Path) -> Result<OwnedFd> {
     File::open(path).map(OwnedFd::from).doing(|| format!("opening {}", path.display()))
 }
 
+/// Makes an empty directory for a layer.
+pub(crate) fn make_root(path: &Path) -> Result<OwnedFd> {
+    let doing = || format!("making {}", path.display());
+    DirBuilder::new().mode(0o755).create(path).doing(doing)?;
+    let root = open_dir(path)?;
+    // `ingest/` may hand down a group or an access control list that the layer knows nothing of.
+    let _ = fremovexattr(&root, "system.posix_acl_default");
+    let _ = fremovexattr(&root, "system.posix_acl_access");
+    let own = (rustix::process::geteuid(), rustix::process::getegid());
+    rustix::fs::fchown(&root, Some(own.0), Some(own.1)).doing(doing)?;
+    fchmod(&root, Mode::from_raw_mode(0o755)).doing(doing)?;
+    Ok(root)
+}
+
 /// The sole right to unpack a layer, held by the lock of a file in `ingest/`. Dropped, what was unpacked goes.
 struct Claim {
     path: PathBuf,
@@ -220,16 +234,7 @@ impl Claim {
     /// Makes the empty directory to unpack into; what an earlier run left there goes first.
     fn make(&self) -> Result<OwnedFd> {
         tree::remove(&self.path)?;
-        let doing = || format!("making {}", self.path.display());
-        DirBuilder::new().mode(0o755).create(&self.path).doing(doing)?;
-        let root = open_dir(&self.path)?;
-        // `ingest/` may hand down a group or an access control list that the layer knows nothing of.
-        let _ = fremovexattr(&root, "system.posix_acl_default");
-        let _ = fremovexattr(&root, "system.posix_acl_access");
-        let own = (rustix::process::geteuid(), rustix::process::getegid());
-        rustix::fs::fchown(&root, Some(own.0), Some(own.1)).doing(doing)?;
-        fchmod(&root, Mode::from_raw_mode(0o755)).doing(doing)?;
-        Ok(root)
+        make_root(&self.path)
     }
 
     fn publish(self, target: &Path) -> Result<()> {
@@ -246,7 +251,7 @@ impl Drop for Claim {
 }
 
 /// Inflates a blob and unpacks it, one beside the other; both digests are verified.
-fn extract(layer: &mut Layer, file: File, blob: &Digest, diff_id: &Digest) -> Result<()> {
+pub(crate) fn extract(layer: &mut Layer, file: File, blob: &Digest, diff_id: &Digest) -> Result<()> {
     thread::scope(|scope| {
         let (full, chunks) = sync_channel(QUEUE);
         let (used, empty) = sync_channel(QUEUE);

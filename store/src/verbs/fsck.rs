@@ -1,25 +1,56 @@
 //! `crate-store fsck`.
 
-use super::{misused, operands, print};
+use super::{misused, operands_and, print, removal, tell};
+use lexopt::Arg::Long;
 use store::{Result, Store, fsck};
 
 const HELP: &str = "\
-usage: crate-store fsck
+usage: crate-store fsck [--layers] [--repair]
 
 Reads every blob and compares it with its digest; checks that each image has all its parts
 and each container its bundle and layers. Changes nothing. Prints a line for each fault,
 which begins with the image or container it belongs to. Exit code 6: there are faults.
-An image is mended by pulling it again, after: crate rmi -f IMAGE";
+
+  --layers   also unpack each layer once more, and compare it with the one that is in use;
+             a user whose layers have mapped ids wants crate-sup unshare in front
+  --repair   remove the blobs and layers that are damaged, so that pulling the image again
+             brings them anew; wants that no other program uses the store";
 
 pub fn run(args: lexopt::Parser) -> Result<()> {
-    match operands(args, HELP)? {
+    let (mut layers, mut repair) = (false, false);
+    let flag = |argument: &lexopt::Arg<'_>| match argument {
+        Long("layers") => {
+            layers = true;
+            true
+        }
+        Long("repair") => {
+            repair = true;
+            true
+        }
+        _ => false,
+    };
+    match operands_and(args, HELP, flag)? {
         None => return Ok(()),
         Some(all) if all.is_empty() => {}
         Some(_) => return Err(misused("fsck", "takes no arguments")),
     }
-    let faults = Store::open()?.check()?;
-    for fault in &faults {
+    let store = Store::open()?;
+    if repair {
+        store.lock_exclusively()?;
+        if store.repair_index()? {
+            tell("index.json was damaged: it is index.json.damaged now, and names no image any more");
+        }
+    }
+    let mut found = store.check()?;
+    if layers {
+        store.check_layers(&mut found).map_err(removal)?;
+    }
+    for fault in &found.faults {
         print(fault)?;
     }
-    fsck::verdict(&faults)
+    if repair && !found.faults.is_empty() {
+        let (blobs, layers) = store.repair(&found).map_err(removal)?;
+        tell(&format!("removed {blobs} blobs and {layers} layers that were damaged\nhint: pull their images again"));
+    }
+    fsck::verdict(&found.faults)
 }
