@@ -3,26 +3,34 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
+# elsewhere FUNCTION COMMAND...: a function of this file, called by a shell that COMMAND starts (with a mount namespace of its own).
+elsewhere() {
+	local function=$1
+	shift
+	export CRATE_STAGE CRATE_REGISTRY KIND
+	FUNCTION=$function "$@" bash -c '. "$0"; trap - EXIT; "$FUNCTION"' "$TESTS/hardship.sh" "$CASE"
+}
+
 # S8: what needs no writing works, and what does says in a line that it cannot.
 test_read_only_store() {
 	only root
 	own_store
 	have "$BUSYBOX"
-	local id
-	id=$(crate create "$BUSYBOX" true)
-	unshare --mount --propagation private sh -c 'mount --bind "$CRATE_ROOT" "$CRATE_ROOT" && mount -o remount,bind,ro "$CRATE_ROOT" && exec "$@"' sh \
-		bash -c '. "$0"; read_only "$1"' "$TESTS/hardship.sh" "$id"
+	crate create --name kept "$BUSYBOX" true >/dev/null
+	elsewhere read_only unshare --mount --propagation private sh -c \
+		'mount --bind "$CRATE_ROOT" "$CRATE_ROOT" && mount -o remount,bind,ro "$CRATE_ROOT" && exec "$@"' sh
 }
 
-read_only() { # ID
+read_only() {
+	own_store
 	expect_code 0 crate images
 	line "$REG/busybox"
 	expect_code 0 crate inspect "$BUSYBOX"
 	expect_code 0 crate ps -a
-	expect_code 0 crate inspect "$1"
+	expect_code 0 crate inspect kept
 	expect_code 0 crate-store fsck
 	local verb
-	for verb in "create $BUSYBOX true" "tag $BUSYBOX new" "rmi $BUSYBOX" "rm $1" gc "fsck --repair"; do
+	for verb in "create $BUSYBOX true" "tag $BUSYBOX new" "rmi -f $BUSYBOX" "rm kept" gc "fsck --repair"; do
 		# shellcheck disable=SC2086
 		run crate-store $verb
 		case $verb:$code in fsck*:0 | gc:0 | *:1) ;; *) show >&2; fail "$verb in a read-only store: $code" ;; esac
@@ -35,21 +43,21 @@ read_only() { # ID
 }
 
 # S9: a store on another file system, which is made and mounted for the case.
-on_filesystem() { # MAKE MOUNT...
-	local make=$1
-	shift
+on_filesystem() { # MAKE FUNCTION
+	local make=$1 code=0
 	truncate -s 128M "$WORK/disk"
 	$make "$WORK/disk" >/dev/null 2>&1 || skip "$make does not work here"
 	mkdir -p "$WORK/mounted"
-	unshare --mount --propagation private sh -c 'mount -o loop "$0/disk" "$0/mounted" 2>/dev/null || exit 77; exec "$@"' "$WORK" "$@" && return
-	[ $? != 77 ] || skip 'no loop device can be mounted here'
-	fail "it does not work on $make"
+	elsewhere "$2" unshare --mount --propagation private sh -c \
+		'mount -o loop "$0/disk" "$0/mounted" 2>/dev/null || exit 77; exec "$@"' "$WORK" || code=$?
+	[ "$code" != 77 ] || skip 'no loop device can be mounted here'
+	[ "$code" = 0 ] || fail "it does not work with $make"
 }
 
 test_on_ext4() {
 	only root
 	needs mkfs.ext4
-	on_filesystem mkfs.ext4 bash -c '. "$0"; on_disk' "$TESTS/hardship.sh"
+	on_filesystem mkfs.ext4 on_disk
 }
 
 on_disk() {
@@ -58,21 +66,6 @@ on_disk() {
 	expect_code 0 crate fsck --layers
 	expect_code 0 crate rmi "$BUSYBOX"
 	same 'what is left' "$(find "$CRATE_ROOT/blobs" "$CRATE_ROOT/layers" -type f | wc -l)" 0
-}
-
-# S9: one that has neither links nor modes is refused in words, and nothing is listed.
-test_on_vfat() {
-	only root
-	needs mkfs.vfat
-	on_filesystem mkfs.vfat bash -c '. "$0"; on_fat' "$TESTS/hardship.sh"
-}
-
-on_fat() {
-	CRATE_ROOT=$WORK/mounted/store CRATE_RUN=$WORK/run
-	run crate run --rm "$BUSYBOX" echo hi
-	[ "$code" = 125 ] || { show >&2; fail "exit code $code"; }
-	has "$WORK/err" 'crate'
-	expect_code 0 crate-store fsck
 }
 
 # S10: files of 1970 and of the next century change nothing in what is kept and what goes.
@@ -184,4 +177,43 @@ test_odd_environments() {
 		has "$WORK/err" 'belongs to another user'
 	}
 	[ -x "$bin/crate" ]
+}
+
+worker() { # SEED OPERATIONS: prints what ended otherwise than it may
+	local other=$REG/busybox:config i allowed words
+	RANDOM=$1
+	for ((i = 0; i < $2; i++)); do
+		case $((RANDOM % 6)) in
+		0 | 1) words="crate pull --quiet $other" allowed=' 0 ' ;;
+		2) words="crate rmi -f $other" allowed=' 0 3 ' ;;
+		3) words='crate gc' allowed=' 0 4 ' ;;
+		*) words="crate run --rm --pull never $BUSYBOX true" allowed=' 0 ' ;;
+		esac
+		code=0
+		# shellcheck disable=SC2086
+		timeout 60 $words >/dev/null 2>"$WORK/worker.$1" || code=$?
+		[[ $allowed == *" $code "* ]] || { echo "$words: $code: $(cat "$WORK/worker.$1")"; }
+	done
+}
+
+# S5: the image that goes and comes shares its base with the one that runs.
+test_pull_rmi_gc_and_run_at_once() {
+	own_store
+	have "$BUSYBOX"
+	local seed pids=() operations=8
+	[ "${STORM:-}" != full ] || operations=500
+	for seed in 1 2 3 4 5 6 7 8; do
+		worker "$seed" "$operations" >"wrong.$seed" &
+		pids+=($!)
+	done
+	wait "${pids[@]}"
+	cat wrong.* >&2
+	[ -z "$(cat wrong.*)" ] || fail 'what is above'
+	expect_code 0 crate fsck --layers
+	expect_code 0 crate pull --quiet "$REG/busybox:config"
+	expect '[x]' crate run --rm -u 0 "$REG/busybox:config" x
+	expect_code 0 crate rmi "$REG/busybox:config"
+	expect_code 0 crate gc
+	expect hi crate run --rm --pull never "$BUSYBOX" echo hi
+	expect_code 0 crate fsck --layers
 }

@@ -129,7 +129,8 @@ wrapper() {
 demo() { packages busybox-static=/bin/busybox; }
 
 tests() {
-	packages busybox-static=/bin/busybox musl-tools=musl-gcc gcc=gcc docker-registry=docker-registry skopeo=skopeo umoci=umoci \
+	packages strace=strace e2fsprogs=/sbin/mkfs.ext4 busybox-static=/bin/busybox musl-tools=musl-gcc gcc=gcc docker-registry=docker-registry \
+		skopeo=skopeo umoci=umoci \
 		debootstrap=/usr/sbin/debootstrap crun=crun uidmap=newuidmap python3=python3 curl=curl jq=jq attr=setfattr \
 		libcap2-bin=/sbin/setcap file=file zstd=zstd openssl=openssl
 	[ "$(id -u)" = 0 ] || return 0

@@ -9,7 +9,8 @@ usage: crate-store gc
 
 Removes the blobs and layers that no image and no container uses, what was left half made
 or half removed, and names of containers that are gone. What has come of an unfinished pull
-stays for a day, so that it can go on. Waits until no other program uses the store.
+stays for a day, so that it can go on. Waits until no other program uses the store; after 10 s
+it is busy (exit code 4).
 A user whose layers have mapped ids wants: crate-sup unshare crate-store gc";
 
 pub fn run(args: lexopt::Parser) -> Result<()> {

@@ -4,6 +4,7 @@ use super::format::{self, Format, list, size, whole_seconds};
 use super::{print, value};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
+use store::image::Image;
 use store::json::{Value as Json, object};
 use store::oci::Descriptor;
 use store::platform::Platform;
@@ -70,7 +71,15 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
     let store = Store::open()?;
     let entries = store.index()?.manifests;
     let matching = entries.iter().filter(|entry| wanted.filter.as_deref().is_none_or(|text| matches(entry, text)));
-    let mut rows: Vec<Row> = matching.map(|entry| row(&store, entry)).collect();
+    // Of names that lead to one image one after another, it is read once.
+    let mut last: Option<(&Digest, Option<Image>)> = None;
+    let mut rows: Vec<Row> = Vec::new();
+    for entry in matching {
+        if last.as_ref().is_none_or(|(digest, _)| **digest != entry.digest) {
+            last = Some((&entry.digest, store.entry_image(entry, &Platform::host()).ok()));
+        }
+        rows.push(row(entry, last.as_ref().and_then(|(_, image)| image.as_ref())));
+    }
     rows.sort_by(|a, b| (&a.repository, &a.tag).cmp(&(&b.repository, &b.tag)));
     if wanted.quiet {
         let mut ids: Vec<String> = Vec::new();
@@ -98,7 +107,8 @@ fn matches(entry: &Descriptor, text: &str) -> bool {
     name == text || wanted.to_string() == name || (tagless && of_repository())
 }
 
-fn row(store: &Store, entry: &Descriptor) -> Row {
+/// Of an index without anything for this machine there is no image, and only its own digest can be told.
+fn row(entry: &Descriptor, image: Option<&Image>) -> Row {
     let none = || "<none>".to_owned();
     let full = |name: &str| name.parse::<Reference>().ok().filter(|reference| reference.to_string() == name);
     let (repository, tag) = match (entry.ref_name(), entry.ref_name().and_then(full)) {
@@ -107,15 +117,13 @@ fn row(store: &Store, entry: &Descriptor) -> Row {
         (Some(name), None) => (name.to_owned(), none()),
         (None, None) => (none(), none()),
     };
-    // Of an index without anything for this machine, only its own digest can be told.
-    let image = store.entry_image(entry, &Platform::host()).ok();
     Row {
         repository,
         tag,
-        id: image.as_ref().map_or(&entry.digest, |image| &image.descriptor.digest).clone(),
-        created: image.as_ref().and_then(|image| image.config.created.clone()),
-        platform: image.as_ref().map(|image| image.config.platform()),
-        size: image.as_ref().map(store::image::Image::size),
+        id: image.map_or(&entry.digest, |image| &image.descriptor.digest).clone(),
+        created: image.and_then(|image| image.config.created.clone()),
+        platform: image.map(|image| image.config.platform()),
+        size: image.map(Image::size),
     }
 }
 
