@@ -48,11 +48,18 @@ test_load() {
 	confined_before 'open(at)?\(.*/busybox/index\.json'
 }
 
+test_fetch() {
+	own_store
+	traced crate-fetch --quiet "$BUSYBOX"
+	confined_before '(socket|connect)\(.*AF_INET'
+}
+
 # A kernel without either: the work is done all the same, as crate check says.
 test_kernels_that_cannot() {
 	needs strace
 	own_store
-	crate-fetch --quiet "$BUSYBOX" >/dev/null
+	expect_code 0 strace -f -qq -o "$WORK/calls" -e inject=landlock_create_ruleset:error=EOPNOTSUPP \
+		-e inject=seccomp:error=ENOSYS crate-fetch --quiet "$BUSYBOX"
 	expect_code 0 strace -f -qq -o "$WORK/calls" -e inject=landlock_create_ruleset:error=ENOSYS -e inject=seccomp:error=EINVAL \
 		crate-store unpack "$BUSYBOX"
 	fsck_clean

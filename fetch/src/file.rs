@@ -3,7 +3,7 @@
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use store::error::Doing;
 use store::root::{random_hex, sync_dir};
 use store::{Error, Result};
@@ -30,12 +30,21 @@ pub fn read(path: &Path) -> Result<Option<String>> {
     String::from_utf8(bytes).map(Some).map_err(|_| Error::Refused(format!("{shown} is no text")))
 }
 
+/// What is replaced where `path` is written: a link stays one.
+pub fn target(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The directory that a file is in.
+pub fn directory(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Makes a file hold what `change` makes of its text, or of none. If that is the same, the file is not touched;
 /// otherwise a crash leaves the old one or the new one.
 pub fn update(path: &Path, change: impl FnOnce(&str) -> Result<String>) -> Result<()> {
-    // A link stays one: what it leads to is replaced.
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let path = &target(path);
+    let dir = directory(path);
     let lock = File::open(dir).doing(|| format!("opening {}", dir.display()))?;
     // Against another pull that changes the same file; not every file system has locks.
     let _ = flock(&lock, FlockOperation::LockExclusive);

@@ -4,6 +4,7 @@
 mod args;
 mod auth;
 mod body;
+mod confined;
 mod credentials;
 mod dial;
 mod endpoint;

@@ -1,6 +1,7 @@
 //! The straight line: resolve, manifest, platform, missing blobs verified as they land, reference, print digest.
 
 use crate::args::{Policy, Request, Source};
+use crate::confined::confine_to;
 use crate::http::Http;
 use crate::progress::Progress;
 use crate::registry::Registry;
@@ -97,6 +98,7 @@ fn pull(
         http.insecure.push(reference.host.clone());
     }
     let registry = Registry::open(http, reference)?;
+    confine_to(store, &[request.lock.as_deref(), request.stamp.as_deref()])?;
     let host = Platform::host();
     let platform = request.platform.as_ref().unwrap_or(&host);
     if let (Some(image), Some(tag), None) = (held, &reference.tag, &reference.digest)

@@ -19,7 +19,7 @@ pub struct Allowed<'a> {
     pub network: bool,
     /// Read these files, and what is below these directories.
     pub read: &'a [&'a Path],
-    /// Make and replace files in these directories.
+    /// Read, make and replace files in these directories.
     pub replace: &'a [&'a Path],
 }
 
@@ -67,9 +67,10 @@ fn rules(
         ("ingest", AccessFs::from_all(ABI::V5) & !BitFlags::from(Execute)),
     ];
     let own = own.map(|(name, access)| (store.path(name), access));
-    let read = allowed.read.iter().map(|path| (path.to_path_buf(), read));
-    let replace = allowed.replace.iter().map(|path| (path.to_path_buf(), MakeReg | RemoveFile | WriteFile | Truncate));
-    for (path, access) in own.into_iter().chain(read).chain(replace) {
+    let readable = allowed.read.iter().map(|path| (path.to_path_buf(), read));
+    let replace =
+        allowed.replace.iter().map(|path| (path.to_path_buf(), read | MakeReg | RemoveFile | WriteFile | Truncate));
+    for (path, access) in own.into_iter().chain(readable).chain(replace) {
         // What is not there cannot be read either.
         let Ok(fd) = PathFd::new(&path) else { continue };
         let access = if path.is_dir() { access } else { access & AccessFs::from_file(ABI::V5) };
