@@ -116,6 +116,7 @@ impl Store {
         if offset > descriptor.size {
             ingest.restart()?;
         }
+        self.expect_space(descriptor, ingest.offset)?;
         Ok(Some(ingest))
     }
 

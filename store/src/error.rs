@@ -1,5 +1,7 @@
 //! The one error type, and the exit code that each kind of error means to the program that called.
 
+use crate::root::Store;
+use crate::space::free_in_words;
 use rustix::io::Errno;
 use std::fmt;
 use std::io;
@@ -82,11 +84,15 @@ pub fn reason(error: &io::Error) -> String {
 }
 
 /// Which limit the system's reason is about, where it does not say so itself.
-fn limit(error: &io::Error) -> &'static str {
-    match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::MFILE) => "\nhint: the limit on open files is reached: see ulimit -n",
-        _ => "",
-    }
+fn limit(error: &io::Error) -> String {
+    let hint = match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => Some("the limit on open files is reached: see ulimit -n".to_owned()),
+        Some(Errno::NOSPC | Errno::DQUOT) => {
+            Store::default_path().ok().and_then(|store| store.ancestors().find_map(free_in_words))
+        }
+        _ => None,
+    };
+    hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default()
 }
 
 impl std::error::Error for Error {}

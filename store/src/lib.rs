@@ -45,6 +45,7 @@ pub mod reference;
 pub mod remove;
 pub mod root;
 pub mod signal;
+pub mod space;
 pub mod spec;
 #[cfg(feature = "unpack")]
 pub mod spool;

@@ -240,14 +240,17 @@ fn make(root: &Path, layout: &Path) -> Result<()> {
     fs::set_permissions(root, std::os::unix::fs::PermissionsExt::from_mode(0o700))
         .doing(|| format!("closing {} to others", root.display()))?;
     make_parts(root)?;
-    let index = root.join("index.json");
+    let (index, beside) = (root.join("index.json"), root.join("ingest/oci-layout"));
     // One that names images is older than the loss of `oci-layout`.
     let index_is_whole = fs::read(&index).is_ok_and(|bytes| json::read::<Index>(&bytes, "index.json").is_ok());
     let made = (if index_is_whole { Ok(()) } else { fs::write(&index, EMPTY_INDEX) })
-        .and_then(|()| fs::write(root.join("ingest/oci-layout"), LAYOUT))
+        .and_then(|()| fs::write(&beside, LAYOUT))
         .and_then(|()| File::open(&index)?.sync_all())
-        .and_then(|()| File::open(root.join("ingest/oci-layout"))?.sync_all())
-        .and_then(|()| fs::rename(root.join("ingest/oci-layout"), layout));
+        .and_then(|()| File::open(&beside)?.sync_all())
+        .and_then(|()| fs::rename(&beside, layout));
+    if made.is_err() {
+        let _ = fs::remove_file(&beside); // What matters is the error that came first.
+    }
     made.doing(|| format!("making {}", root.display()))?;
     sync_dir(root)
 }

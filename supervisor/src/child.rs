@@ -117,12 +117,9 @@ pub fn explain(error: std::io::Error, maps: &IdMaps) -> Error {
         }
         Some(libc::EAGAIN) => NO_PROCESSES,
         Some(libc::EPERM) => "\nhint: root without CAP_SYS_ADMIN cannot make namespaces",
-        _ => "",
+        _ => return Error::Io { doing: "making namespaces".into(), source: error },
     };
-    match Err::<(), _>(error).doing(|| "making namespaces".into()) {
-        Err(error) => Error::Failed(format!("{error}{hint}")),
-        Ok(()) => Error::Failed("making namespaces".into()),
-    }
+    Error::Failed(format!("making namespaces: {}{hint}", reason(&error)))
 }
 
 /// Runs `work` to its end as root of the caller's user namespace; as root, in this very process.

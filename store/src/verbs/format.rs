@@ -155,31 +155,10 @@ pub fn whole_seconds(time: &str) -> String {
     time.split_once('.').map_or(time.to_owned(), |(second, _)| format!("{second}Z"))
 }
 
-/// A size in decimal units, as one word: `4.2MB`.
-pub fn size(bytes: u64) -> String {
-    let mut unit = 1;
-    for name in ["B", "kB", "MB", "GB", "TB"] {
-        if bytes / unit < 1000 || name == "TB" {
-            let (whole, tenth) = (bytes / unit, bytes % unit * 10 / unit);
-            return if unit == 1 || whole >= 100 { format!("{whole}{name}") } else { format!("{whole}.{tenth}{name}") };
-        }
-        unit *= 1000;
-    }
-    String::new()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use store::json;
-
-    #[test]
-    fn writes_sizes() {
-        for (bytes, text) in [(0, "0B"), (999, "999B"), (1000, "1.0kB"), (4_250_000, "4.2MB"), (123_456_789, "123MB")] {
-            assert_eq!(size(bytes), text);
-        }
-        assert_eq!(size(2_000_000_000_000_000), "2000TB");
-    }
 
     #[test]
     fn fills_templates_as_go_does() {

@@ -2,7 +2,7 @@
 
 use super::{misused, operands, removal, tell};
 use store::gc::Freed;
-use store::{Result, Store};
+use store::{Error, Result, Store};
 
 const HELP: &str = "\
 usage: crate-store gc
@@ -24,20 +24,20 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
 
 /// Says what was removed, and what could not be.
 pub fn report(freed: Freed) -> Result<()> {
-    warn(&freed);
+    warn(freed.failed.get(1..).unwrap_or_default());
     tell(&format!(
         "removed {} blobs ({}), {} layers, {} remains",
         freed.blobs,
-        super::format::size(freed.bytes),
+        store::space::size(freed.bytes),
         freed.layers,
         freed.remains
     ));
     freed.failed.into_iter().next().map_or(Ok(()), |error| Err(removal(error)))
 }
 
-/// Says what could not be removed, but for the first of `gc`, which is its outcome.
-pub fn warn(freed: &Freed) {
-    for error in freed.failed.iter().skip(1) {
+/// Says what could not be removed.
+pub fn warn(failed: &[Error]) {
+    for error in failed {
         tell(&error.to_string());
     }
 }

@@ -1,6 +1,6 @@
 //! `crate-store images`.
 
-use super::format::{self, Format, list, size, whole_seconds};
+use super::format::{self, Format, list, whole_seconds};
 use super::{print, value};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
@@ -8,6 +8,7 @@ use store::image::Image;
 use store::json::{Value as Json, object};
 use store::oci::Descriptor;
 use store::platform::Platform;
+use store::space::size;
 use store::{Digest, Reference, Result, Store};
 
 const HELP: &str = "\

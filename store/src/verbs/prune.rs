@@ -1,7 +1,6 @@
 //! `crate-store prune`.
 
 use super::filter::Filters;
-use super::format::size;
 use super::{misused, print, removal, tell, value};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
@@ -9,6 +8,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, SystemTime};
 use store::json::{CONFIG_LIMIT, Value as Json};
 use store::oci::Descriptor;
+use store::space::size;
 use store::spec::annotation;
 use store::{Container, Error, Platform, Result, Store, time, tree};
 

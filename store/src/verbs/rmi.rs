@@ -41,7 +41,7 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
         }
         let Some(digest) = removed.digest else { return Ok(()) };
         match removed.freed {
-            Some(freed) => super::gc::warn(&freed),
+            Some(freed) => super::gc::warn(&freed.failed),
             None => tell(IN_USE),
         }
         print(digest.as_str())
