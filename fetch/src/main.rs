@@ -27,14 +27,20 @@ mod trust;
 mod url;
 mod wire;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match args::parse().and_then(|request| request.as_ref().map_or(Ok(()), pull::run)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("crate-fetch: {error}");
+            tell(&error.to_string());
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Prints a line on standard error. Nobody reads it, if this fails.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "crate-fetch: {text}");
 }

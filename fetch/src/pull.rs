@@ -73,7 +73,7 @@ fn bring(
                 Err(error @ (Error::Network(_) | Error::NotFound(_))) if policy == Policy::Newer => {
                     let Some(image) = held else { return Err(error) };
                     if !request.quiet {
-                        eprintln!("crate-fetch: {error}\nhint: what is held serves: {}", image.descriptor.digest);
+                        crate::tell(&format!("{error}\nhint: what is held serves: {}", image.descriptor.digest));
                     }
                     show(request, &image)
                 }
