@@ -10,7 +10,7 @@ OUT      := target/$(TRIPLE)/release
 CARGO    := target/cargo-musl
 MANUALS  := $(wildcard man/*.[1-8])
 
-.PHONY: all build demo test check lint unit stories fuzz bench bench-start bench-pull size install uninstall clean
+.PHONY: all build demo test test-faults check lint unit stories fuzz bench bench-start bench-pull size install uninstall clean
 
 all: build
 
@@ -41,6 +41,13 @@ unit: $(CARGO)
 stories: build
 	@sh tests/setup.sh tests
 	@bash tests/all.sh $(CARGO) stories
+
+# Every command that changes the store, killed at every system call, and with a full or failing disk at every call that
+# changes a file; the counts are printed. `make test` plays a sample of it.
+test-faults: build
+	@sh tests/setup.sh tests
+	@STORM=full CASE_TIMEOUT=900 bash tests/stage.sh bash -c 'bash tests/story.sh faults; code=$$?; \
+		grep -h "^faults:" "$$CRATE_STAGE"/tmp/faults.*.log; exit $$code'
 
 # Each parser of foreign bytes under libFuzzer: `make fuzz TARGET=tar SECONDS=60`; all of them, ten minutes each, without.
 SECONDS ?= 600

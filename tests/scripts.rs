@@ -42,6 +42,7 @@ stories! {
     damage
     edges
     exec
+    faults
     front
     hardship
     hostile

@@ -1,0 +1,46 @@
+"""faults_points.py: where faults can be put into a command, by a run of it under strace(1)."""
+
+import re
+
+# What changes a file system; of open and openat, those that may make a file.
+CHANGES = re.compile(
+    r"p?write(v|64|v2)?|f(data)?sync|syncfs|sync_file_range|rename(at2?)?|link(at)?|openat2?|open|creat|mkdir(at)?|symlink(at)?|"
+    r"mknod(at)?|f?chmod(at2?)?|[fl]?chown(at)?|utimensat|futimens|[fl]?(set|remove)xattr|f?truncate|fallocate|copy_file_range|"
+    r"sendfile|unlink(at)?|rmdir")
+CALL = re.compile(r"(\d+) +([a-z0-9_]+)\((.*)")
+
+
+def traced(log, dir):
+    """The system calls of a traced run: thread, name, arguments."""
+    with open(log, errors="replace") as file:
+        for text in file:
+            found = CALL.match(text)
+            if found:
+                yield found[1], found[2], found[3].replace(dir, "{}")
+
+
+def points(log, dir):
+    """Where faults go in: (call, number, path), and whether it changes a file.
+
+    strace counts the calls of each thread for itself, and the first to come to the number is taken. So a call that
+    another thread has made as often before is told apart by the path it is about.
+    """
+    seen, counts, found = set(), {}, {}
+    for thread, name, arguments in traced(log, dir):
+        path = re.search(r'["<](\{\}/store[^">]*)', arguments)
+        path = path and path[1].removesuffix("(deleted)")
+        counts[thread, name] = number = counts.get((thread, name), 0) + 1
+        change = CHANGES.fullmatch(name) and not re.match(r"\d+<(socket|pipe|anon_inode|TCP)", arguments)
+        if name in ("open", "openat"):
+            change = "O_CREAT" in arguments
+        if (name, number) not in seen:
+            seen.add((name, number))
+            found[name, number, None] = change
+        elif path:
+            counts[thread, name, path] = number = counts.get((thread, name, path), 0) + 1
+            if (name, number, path) not in found:
+                found[name, number, path] = change
+            continue
+        if path:
+            counts[thread, name, path] = counts.get((thread, name, path), 0) + 1
+    return found
