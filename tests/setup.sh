@@ -96,7 +96,9 @@ wrapper() {
 	echo "#!/bin/sh"
 	no_tables="-fno-asynchronous-unwind-tables -fno-unwind-tables"
 	echo "export CC_$under=musl-gcc CFLAGS_$under='$no_tables'"
-	flags="-C relocation-model=static -C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,noseparate-code"
+	# sha2's compact code is for processors without instructions for SHA-256, and for SHA-512.
+	flags='--cfg sha2_backend_soft="compact"'
+	flags="$flags -C relocation-model=static -C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,noseparate-code"
 	case $1 in
 	/*) echo "export RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc CARGO_TARGET_${upper}_LINKER=musl-gcc" ;;
 	esac

@@ -79,7 +79,7 @@ pub fn spec(request: &Request, image: &Image, layers: &str, id: &str, caller: &C
         no_new_privileges: true,
     };
     let texts = process.args.iter().chain(&process.env).chain(user).chain([&process.cwd]);
-    let texts = texts.chain(execution.volumes.iter().flatten().map(|(volume, _)| volume));
+    let texts = texts.chain(&execution.volumes);
     if texts.into_iter().any(|text| text.contains('\0')) {
         // Programs take such text as ended at the NUL: what was checked would not be what is used.
         return Err(Error::Refused(format!("image {}: its config holds a NUL byte", image.descriptor.digest)));
@@ -173,8 +173,7 @@ fn all_mounts(request: &Request, execution: &Execution, caller: &Caller) -> Resu
         own.iter_mut().for_each(mounts::harden);
     }
     // On a read-only root the image's volumes alone stay writable, in place.
-    let volumes = execution.volumes.iter().flatten().filter(|_| request.read_only);
-    for (volume, _) in volumes {
+    for volume in execution.volumes.iter().filter(|_| request.read_only) {
         let destination =
             mounts::clean(volume).map_err(|error| Error::Refused(format!("the image's volumes: {error}")))?;
         if !own.iter().any(|mount| mount.destination == destination) {

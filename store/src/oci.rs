@@ -40,6 +40,9 @@ pub mod media {
 /// The annotation that names the reference of an entry of `index.json`.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// The annotation where containerd and docker write an image's full name.
+pub const FULL_NAME: &str = "io.containerd.image.name";
+
 /// A content descriptor (image-spec, `descriptor.md`). Unknown fields are kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Descriptor {
@@ -139,7 +142,7 @@ pub struct Execution {
     /// The arguments, or the program where there is no entrypoint.
     pub cmd: Option<Vec<String>>,
     /// Directories that hold data of the container: in JSON the keys of an object of empty objects.
-    pub volumes: Option<BTreeMap<String, Value>>,
+    pub volumes: Vec<String>,
     /// The directory to start in.
     pub working_dir: Option<String>,
     /// Arbitrary metadata.
@@ -249,7 +252,7 @@ impl FromJson for Execution {
             env: fields.take("Env")?,
             entrypoint: fields.take("Entrypoint")?,
             cmd: fields.take("Cmd")?,
-            volumes: fields.take("Volumes")?,
+            volumes: fields.take::<Option<Fields>>("Volumes")?.map_or_else(Vec::new, Fields::names),
             working_dir: fields.take("WorkingDir")?,
             labels: fields.take("Labels")?,
             stop_signal: fields.take("StopSignal")?,

@@ -1,5 +1,7 @@
 //! Unpacking the layers of images: each once, whole or not at all, whoever else does the same meanwhile.
 
+mod queue;
+
 use crate::archive::Archive;
 use crate::blob::is_at;
 use crate::digest::{Digest, Hasher};
@@ -9,6 +11,7 @@ use crate::inflate::{self, CHUNK, Hashing, read_full};
 use crate::layer::{Layer, LeftOut, Owners};
 use crate::root::{Store, sync_dir};
 use crate::tree;
+use queue::Queue;
 use rustix::fs::{FlockOperation, Mode, fchmod, flock, fremovexattr, syncfs};
 use rustix::io::Errno;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -17,15 +20,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// How many chunks wait between inflating and writing.
-const QUEUE: usize = 4;
-
-/// A chunk on its way to be written, or on its way back to be filled again.
-type Chunk = io::Result<Vec<u8>>;
 
 /// How long another program is waited for with layers of ours unpublished.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -252,23 +248,20 @@ impl Drop for Claim {
 
 /// Inflates a blob and unpacks it, one beside the other; both digests are verified.
 pub(crate) fn extract(layer: &mut Layer, file: File, blob: &Digest, diff_id: &Digest) -> Result<()> {
+    let queue = Queue::default();
     thread::scope(|scope| {
-        let (full, chunks) = sync_channel(QUEUE);
-        let (used, empty) = sync_channel(QUEUE);
-        let reader = thread::Builder::new().spawn_scoped(scope, move || produce(file, blob, &full, &empty));
+        let reader = thread::Builder::new().spawn_scoped(scope, || produce(file, blob, &queue));
         let reader = reader.doing(|| "starting a thread".into())?;
-        let hasher = diff_id.hasher();
-        let mut input = Chunks { full: chunks, used, chunk: Vec::new(), next: 0, hasher };
+        let mut input = Chunks { queue: &queue, chunk: Vec::new(), next: 0, hasher: diff_id.hasher() };
         let unpacked = layer.unpack(&mut Archive::new(&mut input));
-        let Chunks { hasher, full: chunks, .. } = input;
-        drop(chunks); // The reader, if it still runs, ends when nobody takes its chunks.
+        queue.abandon(); // The reader, if it still runs, ends when nobody takes its chunks.
         let read = reader.join();
         unpacked?;
         let actual = read.map_err(|_| Error::Failed("reading the blob ended early".into()))?;
         if actual.as_ref() != Some(blob) {
             return Err(Error::Refused(format!("blob {blob} is damaged")));
         }
-        let actual = hasher.finish();
+        let actual = input.hasher.finish();
         if actual != *diff_id {
             return Err(Error::Refused(format!("its content has another diffid: {actual}")));
         }
@@ -276,54 +269,46 @@ pub(crate) fn extract(layer: &mut Layer, file: File, blob: &Digest, diff_id: &Di
     })
 }
 
-/// Sends a blob's content in chunks; the digest of the blob, if all of it was read.
-fn produce(file: File, blob: &Digest, full: &SyncSender<Chunk>, empty: &Receiver<Chunk>) -> Option<Digest> {
+/// Hands on a blob's content in chunks; the digest of the blob, if all of it was read.
+fn produce(file: File, blob: &Digest, queue: &Queue) -> Option<Digest> {
     let mut hashing = Hashing::new(file, blob.hasher());
-    let sent = send(&mut hashing, full, empty);
-    match sent {
-        Ok(true) => Some(hashing.finish().0),
-        Ok(false) => None,
-        Err(error) => {
-            let _ = full.send(Err(error)); // If nobody takes it, there was an error before.
-            None
-        }
-    }
+    let handed = hand_on(&mut hashing, queue);
+    let all = matches!(handed, Ok(true));
+    queue.end(handed.map(drop));
+    all.then(|| hashing.finish().0)
 }
 
-fn send(input: impl Read, full: &SyncSender<Chunk>, empty: &Receiver<Chunk>) -> io::Result<bool> {
+/// `false`: nobody takes it any more.
+fn hand_on(input: impl Read, queue: &Queue) -> io::Result<bool> {
     let mut content = inflate::open(Box::new(input))?;
     loop {
-        let mut chunk = if let Ok(Ok(used)) = empty.try_recv() { used } else { Vec::new() };
+        let mut chunk = queue.used();
         chunk.resize(CHUNK, 0);
         let count = read_full(&mut content, &mut chunk)?;
         chunk.truncate(count);
         if count == 0 {
             return Ok(true);
         }
-        if full.send(Ok(chunk)).is_err() {
+        if !queue.put(chunk) {
             return Ok(false);
         }
     }
 }
 
 /// The content as it comes out of the other thread, hashed on its way.
-struct Chunks {
-    full: Receiver<Chunk>,
-    used: SyncSender<Chunk>,
+struct Chunks<'a> {
+    queue: &'a Queue,
     chunk: Vec<u8>,
     next: usize,
     hasher: Hasher,
 }
 
-impl BufRead for Chunks {
+impl BufRead for Chunks<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.next == self.chunk.len()
-            && let Ok(chunk) = self.full.recv()
-        {
-            let used = std::mem::replace(&mut self.chunk, chunk?);
+        if self.next == self.chunk.len() {
             self.next = 0;
+            self.chunk = self.queue.take(std::mem::take(&mut self.chunk))?;
             self.hasher.update(&self.chunk);
-            let _ = self.used.try_send(Ok(used)); // Only to spare memory.
         }
         Ok(&self.chunk[self.next..])
     }
@@ -333,7 +318,7 @@ impl BufRead for Chunks {
     }
 }
 
-impl Read for Chunks {
+impl Read for Chunks<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.fill_buf()?.read(buffer)?;
         self.consume(count);

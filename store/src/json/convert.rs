@@ -59,6 +59,11 @@ impl Fields {
         self.take::<Option<T>>(name).map(Option::unwrap_or_default)
     }
 
+    /// The names of all that was not taken.
+    pub fn names(self) -> Vec<String> {
+        self.0.into_iter().map(|(name, _)| name).collect()
+    }
+
     /// What was not taken, as it stands.
     pub fn rest(self) -> Vec<(String, Value)> {
         self.0
@@ -126,17 +131,21 @@ impl<T: FromJson> FromJson for Option<T> {
 impl<T: FromJson> FromJson for Vec<T> {
     fn from_json(value: Value) -> Result<Self, Wrong> {
         let Value::Array(items) = value else { return Err(not("a list", &value)) };
-        let made = items.into_iter().enumerate();
-        made.map(|(place, item)| T::from_json(item).map_err(|wrong| wrong.within(&format!("[{place}]")))).collect()
+        let mut made = Vec::new();
+        for (place, item) in items.into_iter().enumerate() {
+            made.push(T::from_json(item).map_err(|wrong| wrong.within(&format!("[{place}]")))?);
+        }
+        Ok(made)
     }
 }
 
 impl<T: FromJson> FromJson for BTreeMap<String, T> {
     fn from_json(value: Value) -> Result<Self, Wrong> {
-        let made = Fields::from_json(value)?.0.into_iter().map(|(key, value)| match T::from_json(value) {
-            Ok(value) => Ok((key, value)),
-            Err(wrong) => Err(wrong.within(&format!("[{}]", quoted(&key)))),
-        });
-        made.collect()
+        let mut made = Self::new();
+        for (key, value) in Fields::from_json(value)?.0 {
+            let item = T::from_json(value).map_err(|wrong| wrong.within(&format!("[{}]", quoted(&key))))?;
+            made.insert(key, item);
+        }
+        Ok(made)
     }
 }
