@@ -233,6 +233,7 @@ archive on standard input. Exit code 3: no such image; 5: the registry or networ
   --lock FILE                write what the reference led to into this lock file
   --locked FILE              bring what this lock file says, wherever the tag leads by now
   --stamp FILE               write the digest into this file, unless it is there already
+  --force                    let a reference come to mean the image of a layout or archive
   --jobs N                   fetch so many layers at once
   --cacert FILE              trust these certificates too
   --insecure, --tls-verify=false

@@ -4,6 +4,7 @@ mod cp;
 mod export;
 mod flags;
 mod help;
+mod load;
 mod program;
 mod pull;
 mod remove;
@@ -27,7 +28,7 @@ enum Leads {
     Sup(&'static str),
 }
 
-const VERBS: [(&str, &str, Leads); 26] = [
+const VERBS: [(&str, &str, Leads); 28] = [
     ("run", "run a program in a new container", Leads::Own(run::run, help::RUN)),
     ("create", "make a container without starting it", Leads::Own(run::create, help::CREATE)),
     ("start", "start containers", Leads::Sup(help::START)),
@@ -46,6 +47,8 @@ const VERBS: [(&str, &str, Leads); 26] = [
     ("export", "write a container's root file system as tar", Leads::Own(export::run, help::EXPORT)),
     ("prune", "remove what is not in use", Leads::Mapped),
     ("pull", "bring an image into the store", Leads::Own(pull::run, help::PULL)),
+    ("load", "bring images from an archive", Leads::Own(load::run, load::HELP)),
+    ("save", "write images as an archive", Leads::Store),
     ("images", "list images", Leads::Store),
     ("rmi", "remove references and images", Leads::Mapped),
     ("tag", "give an image another reference", Leads::Store),
@@ -120,13 +123,13 @@ fn plain<'a>(words: &[&'a str]) -> Option<(&'a str, &'static [&'static str])> {
         ["image", "prune"] => ("prune", &["images"]),
         ["image", "inspect"] => ("inspect", &["--type=image"]),
         ["container", verb] if OF_IMAGES.contains(&verb) => return None,
-        [verb] | ["container", verb] | ["image", verb @ ("pull" | "tag")] => (verb, &[]),
+        [verb] | ["container", verb] | ["image", verb @ ("pull" | "tag" | "load" | "save")] => (verb, &[]),
         _ => return None,
     })
 }
 
 /// Verbs that have nothing to do with containers.
-const OF_IMAGES: [&str; 7] = ["pull", "images", "rmi", "tag", "path", "gc", "fsck"];
+const OF_IMAGES: [&str; 9] = ["pull", "load", "save", "images", "rmi", "tag", "path", "gc", "fsck"];
 
 fn overview() -> String {
     let mut text =

@@ -14,7 +14,7 @@ pub fn run(mut args: lexopt::Parser) -> Outcome {
         match argument {
             Value(text) => images.push(text),
             Short('q') => fetch.push("--quiet".into()),
-            Long(name @ ("quiet" | "insecure")) => fetch.push(format!("--{name}").into()),
+            Long(name @ ("quiet" | "insecure" | "force")) => fetch.push(format!("--{name}").into()),
             Long("tls-verify") => fetch.extend(flags::tls_verify(args.optional_value().as_deref())?),
             Long(name @ ("platform" | "jobs" | "cacert" | "as" | "pull" | "lock" | "locked" | "stamp")) => {
                 let name = format!("--{name}");
@@ -32,8 +32,13 @@ pub fn run(mut args: lexopt::Parser) -> Outcome {
 /// Fetches an image, its layers being unpacked as they land; hands back the digest of its manifest.
 pub fn pull(flags: &[OsString], image: &OsStr) -> Outcome<String> {
     let mut fetch = program::sibling("crate-fetch")?;
-    fetch.arg("--layers").args(flags).arg("--").arg(image).stdout(Stdio::piped());
-    let mut fetching = fetch.spawn().map_err(|error| program::failed(&fetch, &error))?;
+    fetch.arg("--layers").args(flags).arg("--").arg(image);
+    bring(fetch)
+}
+
+/// Runs what brings images, with what it prints unpacked as it is printed; hands back the digests of their manifests.
+pub fn bring(mut fetch: Command) -> Outcome<String> {
+    let mut fetching = fetch.stdout(Stdio::piped()).spawn().map_err(|error| program::failed(&fetch, &error))?;
     let layers = fetching.stdout.take().map_or_else(Stdio::null, Stdio::from);
     let unpacked = unpack(layers);
     if unpacked.is_err() && matches!(fetching.try_wait(), Ok(None)) {

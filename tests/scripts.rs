@@ -59,6 +59,7 @@ stories! {
     pull
     resume
     run
+    save
     siege
     store
     terminal

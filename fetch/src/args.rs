@@ -23,6 +23,7 @@ or one of oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], - (a
   --lock FILE        write what the reference led to into this lock file
   --locked FILE      bring what this lock file says, whatever the tag is by now
   --stamp FILE       write the digest into this file, which is not touched if that is what it holds
+  --force            let a reference that the store has come to mean the image of a layout or archive
   --jobs N           how many layers to bring at once (default 4)
   --timeout SECONDS  how long a registry may keep silent (default 30)
   --insecure         allow plain http, to other machines too
@@ -59,9 +60,12 @@ pub enum Source {
 
 /// What is asked for.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Request {
     /// Where the image comes from.
     pub source: Source,
+    /// May an archive move a reference of the store?
+    pub force: bool,
     /// Print each layer as it is complete.
     pub layers: bool,
     /// When to ask the registry.
@@ -98,6 +102,7 @@ fn parse_from(mut parser: Parser) -> Result<Option<Request>> {
     let mut request = Request {
         source: Source::Local("-".into()),
         layers: false,
+        force: false,
         policy: Policy::Always,
         platform: None,
         name: None,
@@ -113,6 +118,7 @@ fn parse_from(mut parser: Parser) -> Result<Option<Request>> {
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Long("layers") => request.layers = true,
+            Arg::Long("force") => request.force = true,
             Arg::Long("pull") => request.policy = policy(&parser.value()?.string()?)?,
             Arg::Long("platform") => request.platform = Some(parser.value()?.string()?.parse()?),
             Arg::Long("as") => request.name = Some(parser.value()?.string()?.parse()?),

@@ -342,6 +342,9 @@ fn load(request: &Request, source: &OsStr) -> Result<()> {
     if request.quiet {
         command.arg("--quiet");
     }
+    if request.force {
+        command.arg("--force");
+    }
     if let Some(name) = &request.name {
         command.arg("--as").arg(name.to_string());
     }

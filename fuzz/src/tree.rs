@@ -62,7 +62,7 @@ pub fn load(data: &[u8]) -> bool {
     fs::write(&file, listing::files(data)).expect("the directory can be written");
     let store = Store::open_at(&path).expect("an empty directory becomes a store");
     let source = Source { kind: Kind::Archive(file), name: None };
-    let options = Options { name: "q.io/x:1".parse().ok(), platform: "linux/amd64".parse().ok() };
+    let options = Options { name: "q.io/x:1".parse().ok(), platform: "linux/amd64".parse().ok(), force: true };
     let outcome = store::load::load(&store, &source, &options, &mut |_| Ok::<(), Error>(()));
     ground.check(&["archive", "store"]);
     let index = store.index().expect("it is whole");

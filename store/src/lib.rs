@@ -44,6 +44,8 @@ pub mod process;
 pub mod reference;
 pub mod remove;
 pub mod root;
+#[cfg(feature = "unpack")]
+pub mod save;
 pub mod signal;
 pub mod space;
 pub mod spec;

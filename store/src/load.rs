@@ -57,6 +57,8 @@ pub struct Options {
     pub name: Option<Reference>,
     /// Which image of an index to take; that of this machine where it is not said.
     pub platform: Option<Platform>,
+    /// Let references that the store has come to mean the images of the archive.
+    pub force: bool,
 }
 
 /// What has come; told as soon as it has.
@@ -141,16 +143,47 @@ impl Loading<'_> {
         }
     }
 
-    /// Tells of an image that is complete in the store, and gives it its reference.
-    fn keep(&mut self, image: &Image, name: &str) -> Result<()> {
-        for (layer, diff_id) in image.manifest.layers.iter().zip(image.diff_ids()) {
-            (self.arrived)(Arrival::Layer(&layer.digest, diff_id))?;
+    /// Tells of images that are complete in the store, and gives them their references: all of them or none.
+    fn keep(&mut self, images: &[(Image, Vec<String>)]) -> Result<()> {
+        for (image, names) in images {
+            names.iter().try_for_each(|name| self.may_move(name, image))?;
         }
-        let mut descriptor =
-            Descriptor::new(&image.descriptor.media_type, image.descriptor.digest.clone(), image.descriptor.size);
-        descriptor.platform = Some(image.config.platform());
-        self.store.set_reference(name, &descriptor)?;
-        (self.arrived)(Arrival::Image(image, name))
+        let mut entries = Vec::new();
+        for (image, names) in images {
+            for (layer, diff_id) in image.manifest.layers.iter().zip(image.diff_ids()) {
+                (self.arrived)(Arrival::Layer(&layer.digest, diff_id))?;
+            }
+            let digest = &image.descriptor.digest;
+            let mut descriptor = Descriptor::new(&image.descriptor.media_type, digest.clone(), image.descriptor.size);
+            descriptor.platform = Some(image.config.platform());
+            entries.extend(names.iter().map(|name| (name.clone(), descriptor.clone())));
+        }
+        self.store.set_references(&entries)?;
+        for (image, names) in images {
+            names.iter().try_for_each(|name| (self.arrived)(Arrival::Image(image, name)))?;
+        }
+        Ok(())
+    }
+
+    /// An archive moves no reference of the store to another image, unless the caller wants that.
+    fn may_move(&self, name: &str, image: &Image) -> Result<()> {
+        if self.options.force || self.options.name.is_some() {
+            return Ok(());
+        }
+        let reference: Option<Reference> = name.parse().ok();
+        if reference.and_then(|reference| reference.digest).is_some_and(|digest| digest != image.descriptor.digest) {
+            return Err(Error::Refused(format!("an image that is not {name} carries that name")));
+        }
+        let entry = self.store.index()?.manifests.into_iter().find(|entry| entry.ref_name() == Some(name));
+        // The same config is the same image, whatever its layers are compressed with; what is damaged may be replaced.
+        let held = entry.and_then(|entry| self.store.entry_image(&entry, &image.config.platform()).ok());
+        match held.filter(|held| held.manifest.config.digest != image.manifest.config.digest) {
+            Some(held) => Err(Error::Busy(format!(
+                "{name} is another image here: {}\nhint: load it with --force, or under another name with --as",
+                held.descriptor.digest
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// The full reference to keep an image under: `--as`, else the first of `carried` that is one.

@@ -47,12 +47,7 @@ impl Loading<'_> {
             };
             images.push((self.image(contents, image)?, names));
         }
-        for (image, names) in &images {
-            for name in names {
-                self.keep(image, name)?;
-            }
-        }
-        Ok(())
+        self.keep(&images)
     }
 
     /// Makes the manifest of an image; always the same for the same files.

@@ -6,7 +6,7 @@ use crate::error::{Doing, Error, Result};
 use crate::image::{Image, choose_platform};
 use crate::inflate::CHUNK;
 use crate::json::{self, CONFIG_LIMIT, MANIFEST_LIMIT};
-use crate::oci::{Descriptor, ImageConfig, Index};
+use crate::oci::{Descriptor, FULL_NAME, ImageConfig, Index};
 use crate::platform::Platform;
 use crate::root::Store;
 use rustix::fs::OFlags;
@@ -17,9 +17,6 @@ use std::path::Path;
 
 /// The most indexes within one another that are followed to a manifest.
 const DEPTH: usize = 4;
-
-/// Where containerd and docker write an image's full name.
-const FULL_NAME: &str = "io.containerd.image.name";
 
 /// Brings a blob into the store.
 type Bring<'a> = dyn Fn(&Descriptor) -> Result<()> + 'a;
@@ -47,7 +44,7 @@ impl Loading<'_> {
         if self.options.platform.as_ref().is_some_and(|wanted| wanted.rank(&image.config.platform()).is_none()) {
             return Err(Error::NotFound(format!("{name} is for {}, not {platform}", image.config.platform())));
         }
-        self.keep(&image, &name)
+        self.keep(&[(image, vec![name])])
     }
 
     /// The entry that was asked for; entries of one image for several platforms serve as one.

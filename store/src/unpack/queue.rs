@@ -107,7 +107,7 @@ mod tests {
     fn who_puts_ends_when_nobody_takes() {
         let queue = Queue::default();
         thread::scope(|scope| {
-            let put = scope.spawn(|| (0..).find(|_| !queue.put(vec![0])));
+            let put = scope.spawn(|| (0..1000).find(|_| !queue.put(vec![0])));
             queue.take(Vec::new()).unwrap();
             queue.abandon();
             assert!(put.join().unwrap().is_some_and(|count| count <= 1 + LENGTH));

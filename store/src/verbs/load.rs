@@ -9,7 +9,7 @@ use store::load::{Arrival, Options, Source, load};
 use store::{Result, Store};
 
 const HELP: &str = "\
-usage: crate-store load [--layers] [--as REF] [--platform OS/ARCH] [--quiet] SOURCE
+usage: crate-store load [--layers] [--as REF] [--platform OS/ARCH] [--force] [--quiet] SOURCE
 
 Brings images from a layout or an archive into the store, every byte verified, and prints the
 digest of each image's manifest. SOURCE is one of
@@ -19,15 +19,17 @@ digest of each image's manifest. SOURCE is one of
   docker-archive:FILE[:REF]    what docker save writes; without REF, all its images
   FILE or -                    an archive of either kind; - is standard input
 
-An image is kept under the reference that it carries.
+An image is kept under the references that it carries; where one of them means another image
+here, all of the archive is refused.
 
       --as REF             keep it under this reference
+      --force              let references come to mean the images of SOURCE
       --layers             print BLOB DIFFID for each layer, as crate-store unpack - reads it
       --platform OS/ARCH   which image of an index to take; this machine's by default
   -q, --quiet              tell nothing on standard error but errors
 
 Exit code 2: the image carries no name and --as is missing. 3: no such image in SOURCE.
-6: the archive is malformed, or bytes do not match their digest.
+4: a reference means another image here, and --force is missing. 6: the archive is malformed, or bytes do not match their digest.
 
   docker save app:1 | crate-store load -";
 
@@ -37,6 +39,7 @@ pub fn run(mut args: lexopt::Parser) -> Result<()> {
         match argument {
             Value(text) if source.is_none() => source = Some(text.string()?),
             Long("layers") => layers = true,
+            Long("force") => options.force = true,
             Long("as") => options.name = Some(value(&mut args)?.parse()?),
             Long("platform") => options.platform = Some(value(&mut args)?.parse()?),
             Short('q') | Long("quiet") => quiet = true,

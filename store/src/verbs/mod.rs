@@ -14,6 +14,7 @@ mod ps;
 mod rename;
 mod rm;
 mod rmi;
+mod save;
 mod tag;
 mod tar;
 mod unpack;
@@ -29,7 +30,7 @@ use store::{Error, Result};
 /// A verb: its name, what it does in a line, and what runs it.
 type Verb = (&'static str, &'static str, fn(lexopt::Parser) -> Result<()>);
 
-const VERBS: [Verb; 16] = [
+const VERBS: [Verb; 17] = [
     ("create", "make a container of an image", create::run),
     ("fsck", "check every blob, image and container", fsck::run),
     ("gc", "remove what nothing leads to", gc::run),
@@ -42,6 +43,7 @@ const VERBS: [Verb; 16] = [
     ("rename", "give a container another name", rename::run),
     ("rm", "remove containers", rm::run),
     ("rmi", "remove references and images", rmi::run),
+    ("save", "write images as an archive", save::run),
     ("tag", "give an image another reference", tag::run),
     ("tar", "write files as a tar archive on standard output", tar::run),
     ("unpack", "unpack the layers of images", unpack::run),
