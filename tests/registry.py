@@ -9,6 +9,7 @@ same content: a tag is an entry of LAYOUT's index.json by its org.opencontainers
   --host ADDRESS     listen on this address of loopback (default 127.0.0.1)
   --port N           listen on this port (default: any free one)
   --tls CERT KEY     speak TLS with this certificate and key (PEM)
+  --ask CA           and only with clients whose certificate this one (PEM) vouches for
   --log FILE         append one line of JSON for each request: method, path, status, and the headers received
   --times N          the faults below that name an answer apply to the first N answers of each path (default: all)
 
@@ -54,6 +55,7 @@ import hashlib
 import http.server
 import json
 import os
+import socket
 import ssl
 import sys
 import threading
@@ -71,7 +73,7 @@ def arguments():
     for name in ("flip", "short", "long", "no-range", "wrong-range", "unsatisfied", "chunked", "flap", "dated", "moving",
                  "no-head", "no-digest"):
         p.add_argument("--" + name, action="store_true")
-    for name in ("log", "digest", "type", "body", "redirect", "basic", "realm", "cuts", "bodies", "remaining"):
+    for name in ("ask", "log", "digest", "type", "body", "redirect", "basic", "realm", "cuts", "bodies", "remaining"):
         p.add_argument("--" + name)
     p.add_argument("--redirect-status", type=int, default=307)
     p.add_argument("--token", type=float)
@@ -287,12 +289,17 @@ class Server(http.server.ThreadingHTTPServer):
 
 def main():
     o = Registry.options = arguments()
+    if ":" in o.host:
+        Server.address_family = socket.AF_INET6
     server = Server((o.host, o.port or 0), Registry)
     if o.tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*o.tls)
+        if o.ask:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(o.ask)
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    print("%s:%d" % (o.host, server.server_port), flush=True)
+    print("%s:%d" % ("[%s]" % o.host if ":" in o.host else o.host, server.server_port), flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:

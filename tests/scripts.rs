@@ -63,6 +63,7 @@ stories! {
     siege
     store
     terminal
+    wire
 }
 
 /// A story is a shell script that reads `lib.sh`; each must be named above.

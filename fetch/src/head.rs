@@ -14,9 +14,9 @@ pub struct Head {
     pub fields: Vec<(String, String)>,
 }
 
-/// How the end of a body is told (RFC 9112, 6.3).
+/// How the end of the content is told (RFC 9112, 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Body {
+pub enum Framing {
     /// It has so many bytes.
     Length(u64),
     /// It comes in chunks.
@@ -46,8 +46,8 @@ impl Head {
         self.fields.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// How the body ends; what two parties could read in two ways is an error.
-    pub fn body(&self, only_head: bool) -> Result<Body, &'static str> {
+    /// How the content ends; what two parties could read in two ways is an error.
+    pub fn framing(&self, only_head: bool) -> Result<Framing, &'static str> {
         let mut length = None;
         for value in self.values("content-length") {
             let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
@@ -59,18 +59,18 @@ impl Head {
         }
         let codings: Vec<&str> = self.values("transfer-encoding").collect();
         if only_head || matches!(self.status, 204 | 304) {
-            return Ok(Body::Length(0));
+            return Ok(Framing::Length(0));
         }
         match (codings.as_slice(), length) {
-            ([], Some(length)) => Ok(Body::Length(length)),
-            ([], None) => Ok(Body::UntilEnd),
-            ([coding], None) if coding.eq_ignore_ascii_case("chunked") => Ok(Body::Chunked),
+            ([], Some(length)) => Ok(Framing::Length(length)),
+            ([], None) => Ok(Framing::UntilEnd),
+            ([coding], None) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
             ([_], None) => Err("its Transfer-Encoding is not known"),
             _ => Err("it tells its length in two ways"),
         }
     }
 
-    /// The head as minreq is given it, with this reason phrase: chunks have been undone by then.
+    /// The head as minreq is given it, with this reason phrase and without the content's coding.
     pub fn plain(&self, reason: &str) -> String {
         let mut text = format!("HTTP/1.1 {} {reason}\r\n", self.status);
         for (name, value) in self.fields.iter().filter(|(name, _)| name != "transfer-encoding") {
@@ -150,10 +150,10 @@ mod tests {
 
     #[test]
     fn the_length_is_told_in_one_way() {
-        assert_eq!(head("").body(false), Ok(Body::UntilEnd));
-        assert_eq!(head("Content-Length: 5\r\nContent-Length: 5\r\n").body(false), Ok(Body::Length(5)));
-        assert_eq!(head("Content-Length: 5\r\n").body(true), Ok(Body::Length(0)));
-        assert_eq!(head("Transfer-Encoding: Chunked\r\n").body(false), Ok(Body::Chunked));
+        assert_eq!(head("").framing(false), Ok(Framing::UntilEnd));
+        assert_eq!(head("Content-Length: 5\r\nContent-Length: 5\r\n").framing(false), Ok(Framing::Length(5)));
+        assert_eq!(head("Content-Length: 5\r\n").framing(true), Ok(Framing::Length(0)));
+        assert_eq!(head("Transfer-Encoding: Chunked\r\n").framing(false), Ok(Framing::Chunked));
         for bad in [
             "Content-Length: 5\r\nContent-Length: 6\r\n",
             "Content-Length: -5\r\n",
@@ -164,7 +164,7 @@ mod tests {
             "Transfer-Encoding: gzip, chunked\r\n",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
         ] {
-            assert!(head(bad).body(false).is_err(), "{bad:?}");
+            assert!(head(bad).framing(false).is_err(), "{bad:?}");
         }
     }
 

@@ -1,20 +1,18 @@
 //! HTTP/1.1 requests: the only file that knows minreq, which is given one socket of this process at a time (relay.rs).
 //!
-//! minreq would follow redirects with every header to any host, takes a body that is cut short for a whole one, and
-//! has one deadline for headers and body together. So redirects are followed here, and why a body ended is asked of
-//! who carried it.
+//! minreq would follow redirects with every header to any host, takes content that is cut short for all of it, and has
+//! one deadline for everything. So redirects are followed here, and content is read beside it (content.rs).
 
+use crate::content::Content;
 use crate::failure::Failure;
 use crate::header::{rate_limit, retry_after};
 use crate::progress::Progress;
 use crate::proxy::Proxies;
-use crate::relay::{KEY_HEADER, Outcome, Relay};
+use crate::relay::{KEY_HEADER, Relay};
 use crate::retry::{Patience, jitter};
 use crate::route::Route;
 use crate::tls::Tls;
 use crate::url::Url;
-use minreq::ResponseLazy;
-use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -26,8 +24,8 @@ const HOPS: usize = 10;
 const TRIES: u32 = 4;
 /// The longest that a registry may ask to wait, in seconds.
 const WAIT_LIMIT: u64 = 60;
-/// minreq's deadline in seconds, out of the way: it counts the body, too.
-const WEEK: u64 = 7 * 86400;
+/// minreq's deadline in seconds, out of the way of the one that counts.
+const DAY: u64 = 86400;
 
 /// How requests are sent.
 pub struct Http {
@@ -66,9 +64,8 @@ pub struct Answer {
     pub status: u16,
     /// Where it came from, after redirects.
     pub url: Url,
-    response: ResponseLazy,
-    outcome: Outcome,
-    timeout: u64,
+    headers: Vec<(String, String)>,
+    content: Content,
 }
 
 impl Http {
@@ -139,8 +136,7 @@ impl Http {
 
     fn send(&self, get: &Get) -> std::result::Result<Answer, Failure> {
         let host = get.url.authority();
-        let relay = Relay::start(self.route(get)?, get.head);
-        let relay = relay.map_err(|source| Error::Io { doing: "opening a socket on loopback".into(), source })?;
+        let relay = Relay::start(self.route(get)?, get.head)?;
         let method = if get.head { minreq::Method::Head } else { minreq::Method::Get };
         let mut request = minreq::Request::new(method, format!("http://127.0.0.1:{}{}", relay.port, get.url.path))
             .with_header(KEY_HEADER, &relay.key)
@@ -150,20 +146,22 @@ impl Http {
             .with_header("Connection", "close")
             .with_follow_redirects(false)
             .with_max_headers_size(None)
-            .with_timeout(WEEK);
+            .with_timeout(DAY);
         if get.from > 0 {
             request = request.with_header("Range", format!("bytes={}-", get.from));
         }
         let lost = |reason: &str| Failure::passing(format!("the connection to {host} was lost: {reason}"));
-        match request.send_lazy() {
-            // minreq makes up a status line where there is none; one that was carried has the word.
-            Ok(response) if response.reason_phrase == relay.word => {
-                let (status, url) = (response.status_code, get.url.clone());
-                Ok(Answer { status, url, response, outcome: relay.outcome, timeout: get.timeout })
-            }
-            Ok(_) => Err(relay.outcome.failure().unwrap_or_else(|| lost("it gave no HTTP answer"))),
-            Err(error) => Err(relay.outcome.failure().unwrap_or_else(|| lost(&error.to_string()))),
+        let told = |reason: &str| match relay.content.try_recv() {
+            Ok(Err(failure)) => failure,
+            _ => lost(reason),
+        };
+        let response = request.send_lazy().map_err(|error| told(&error.to_string()))?;
+        // minreq makes up a status line where there is none; one that came through the relay has the word.
+        if response.reason_phrase != relay.word {
+            return Err(told("it gave no HTTP answer"));
         }
+        let content = relay.content.recv().map_err(|_| lost("it ended"))??;
+        Ok(Answer { status: response.status_code, url: get.url.clone(), headers: response.headers, content })
     }
 
     /// The way to a request's URL.
@@ -197,7 +195,7 @@ impl Answer {
 
     /// All headers of this name.
     pub fn headers<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
-        let named = self.response.headers.iter().filter(move |(key, _)| key.trim().eq_ignore_ascii_case(name));
+        let named = self.headers.iter().filter(move |(key, _)| key.trim().eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.trim())
     }
 
@@ -206,21 +204,9 @@ impl Answer {
         self.header("content-length").and_then(|text| text.parse().ok())
     }
 
-    /// Reads some of the body; 0 is its end, as far as its length was told.
+    /// Reads some of the body; 0 is its end.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        loop {
-            return match self.response.read(buffer) {
-                Ok(0) => self.outcome.failure().map_or(Ok(0), |failure| Err(failure.error)),
-                Ok(count) => Ok(count),
-                // A stop and its end interrupt even without a handler (signal(7)).
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    let told = self.outcome.failure();
-                    let failure = told.unwrap_or_else(|| Failure::reading(&error, &self.url.authority(), self.timeout));
-                    Err(failure.error)
-                }
-            };
-        }
+        self.content.read(buffer).map_err(|failure| failure.error)
     }
 
     /// Reads the whole body, of at most `limit` bytes.

@@ -5,6 +5,7 @@ mod args;
 mod auth;
 mod body;
 mod confined;
+mod content;
 mod credentials;
 mod dial;
 mod endpoint;

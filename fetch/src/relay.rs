@@ -1,18 +1,21 @@
-//! Carries one request and its answer between minreq and a host: minreq speaks plain HTTP to a socket of this process.
+//! Takes one request from minreq to a host and the head of the answer back: minreq speaks plain HTTP to a socket of
+//! this process.
 //!
-//! So that it need not know proxies, TLS, time-outs and what hosts get up to: of an answer it sees a head that was
-//! checked, and a body without chunks. Why an answer ends is told beside it, in `Outcome`.
+//! So that it need not know addresses, proxies, TLS, time-outs and what hosts get up to: it sees a head that was checked.
+//! The content does not take this way, on which it would be copied twice more, but is read from the connection itself.
 
+use crate::content::Content;
 use crate::failure::Failure;
-use crate::head::{Body, HEAD_LIMIT, Head, chunk_size};
+use crate::head::{HEAD_LIMIT, Head};
 use crate::route::Route;
-use crate::tls::random;
 use crate::wire::{Socket, Wire, is_head, read_until};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
+use store::error::Doing;
+use store::root::random_hex;
 
 /// The header that tells minreq's connection from those of strangers on this machine.
 pub const KEY_HEADER: &str = "Crate-Fetch-Key";
@@ -20,52 +23,46 @@ pub const KEY_HEADER: &str = "Crate-Fetch-Key";
 const GREETING: Duration = Duration::from_secs(2);
 /// How many interim answers (1xx) are passed over.
 const INTERIM_LIMIT: usize = 16;
-/// How much of a body is carried at once.
-const BUFFER: usize = 256 << 10;
 
-/// Why an answer has ended; nothing before that.
-#[derive(Clone, Default)]
-pub struct Outcome(Arc<Mutex<Option<Result<(), Failure>>>>);
-
-impl Outcome {
-    /// Takes the reason of a failure, if there was one.
-    pub fn failure(&self) -> Option<Failure> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().and_then(Result::err)
-    }
-
-    fn tell(&self, outcome: Result<(), Failure>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-    }
-}
-
-/// A socket on 127.0.0.1 that carries one request. No secret passes it: those are added on the way to the host.
+/// A socket on 127.0.0.1 that takes one request. No secret passes it: those are added on the way to the host.
 pub struct Relay {
     /// The port.
     pub port: u16,
     /// What the request's `KEY_HEADER` has to say.
     pub key: String,
-    /// The reason phrase of every answer that was carried; nobody else on this machine knows it.
+    /// The reason phrase of the answer's head; nobody else on this machine knows it.
     pub word: String,
-    /// Why the answer has ended.
-    pub outcome: Outcome,
+    /// The content, or why there is none: told before minreq sees the head, or an end without one.
+    pub content: Receiver<Result<Content, Failure>>,
 }
 
 impl Relay {
-    /// Waits for one request, to carry it along `route`; `only_head`: it is a HEAD request.
-    pub fn start(route: Route, only_head: bool) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = listener.local_addr()?.port();
-        let (key, word) = (random()?, random()?);
-        let outcome = Outcome::default();
-        let relay = Self { port, key: key.clone(), word: word.clone(), outcome: outcome.clone() };
-        thread::Builder::new().spawn(move || match accept(&listener, &key) {
-            Ok((mut asker, request)) => {
-                drop(listener);
-                outcome.tell(carry(&route, &request, only_head, &mut asker, &word));
-                // Only now is the end seen by who asked.
+    /// Waits for one request, to take it along `route`; `only_head`: it is a HEAD request.
+    pub fn start(route: Route, only_head: bool) -> store::Result<Self> {
+        let doing = || "opening a socket on loopback".into();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing(doing)?;
+        let port = listener.local_addr().doing(doing)?.port();
+        let (sender, content) = mpsc::channel();
+        let relay = Self { port, key: random_hex(16)?, word: random_hex(16)?, content };
+        let (key, word) = (relay.key.clone(), relay.word.clone());
+        let serve = move || {
+            let (mut asker, request) = match accept(&listener, &key) {
+                Ok(found) => found,
+                Err(error) => {
+                    let _ = sender.send(Err(Failure::passing(format!("nothing came over loopback: {error}"))));
+                    return; // Only now is the port another's to have.
+                }
+            };
+            // Whoever asked has gone, where it cannot be told.
+            match carry(&route, &request, only_head) {
+                Ok((head, content)) => {
+                    drop(sender.send(Ok(content)));
+                    drop(asker.write_all(head.plain(&word).as_bytes()));
+                }
+                Err(failure) => drop(sender.send(Err(failure))),
             }
-            Err(error) => outcome.tell(Err(Failure::passing(format!("nothing came over loopback: {error}")))),
-        })?;
+        };
+        thread::Builder::new().spawn(serve).doing(|| "starting a thread".into())?;
         Ok(relay)
     }
 }
@@ -90,28 +87,16 @@ fn greeting(stream: &mut TcpStream, expected: &str) -> Option<String> {
     (others.len() + 1 == head.split("\r\n").count()).then(|| others.join("\r\n"))
 }
 
-/// Sends the request, and gives its answer to who asked.
-fn carry(route: &Route, request: &str, only_head: bool, asker: &mut TcpStream, word: &str) -> Result<(), Failure> {
+/// Sends the request, and reads the head of its answer.
+fn carry(route: &Route, request: &str, only_head: bool) -> Result<(Head, Content), Failure> {
     let host = route.url.authority();
-    let timeout = route.timeout;
-    let deadline = Instant::now() + Duration::from_secs(timeout);
-    let mut wire = route.connect(deadline)?;
+    let mut wire = route.connect(Instant::now() + Duration::from_secs(route.timeout))?;
     let sent = wire.write_all(route.address(request).as_bytes()).and_then(|()| wire.flush());
-    sent.map_err(|error| Failure::awaiting(&error, &host, timeout))?;
+    sent.map_err(|error| Failure::awaiting(&error, &host, route.timeout))?;
     let head = final_head(&mut *wire, route)?;
     let malformed = |reason| Failure::refused(format!("{host} gave a malformed answer: {reason}"));
-    let body = head.body(only_head).map_err(malformed)?;
-    wire.steady(Duration::from_secs(timeout)).map_err(|error| Failure::reading(&error, &host, timeout))?;
-    let mut carrier = Carrier { wire, asker, host, timeout, buffer: vec![0; BUFFER], count: 0 };
-    carrier.give(head.plain(word).as_bytes())?;
-    match body {
-        Body::Length(length) => carrier.length(length),
-        Body::Chunked => carrier.chunks(),
-        Body::UntilEnd => {
-            while carrier.some(u64::MAX)? > 0 {}
-            Ok(())
-        }
-    }
+    let framing = head.framing(only_head).map_err(malformed)?;
+    Ok((head, Content::new(wire, framing, host, route.timeout)?))
 }
 
 /// Reads heads up to the one that is final.
@@ -147,84 +132,4 @@ pub fn read_head(wire: &mut dyn Wire, host: &str, limit: usize, timeout: u64) ->
     let head = Head::parse(&bytes);
     let head = head.map_err(|reason| Failure::refused(format!("{host} gave a malformed answer: {reason}")))?;
     Ok((head, bytes.len()))
-}
-
-/// A body on its way.
-struct Carrier<'a> {
-    wire: Box<dyn Wire>,
-    asker: &'a mut TcpStream,
-    host: String,
-    timeout: u64,
-    buffer: Vec<u8>,
-    /// How many bytes of the body have come.
-    count: u64,
-}
-
-impl Carrier<'_> {
-    fn length(&mut self, mut length: u64) -> Result<(), Failure> {
-        while length > 0 {
-            match self.some(length)? {
-                0 => return Err(self.lost()),
-                count => length -= count,
-            }
-        }
-        Ok(())
-    }
-
-    /// Undoes the chunked coding (RFC 9112, 7.1); trailers are left out.
-    fn chunks(&mut self) -> Result<(), Failure> {
-        loop {
-            match chunk_size(&self.line()?).ok_or_else(|| self.malformed())? {
-                0 => break,
-                size => self.length(size)?,
-            }
-            if !matches!(self.line()?.as_slice(), b"\r\n" | b"\n") {
-                return Err(self.malformed());
-            }
-        }
-        for _ in 0..INTERIM_LIMIT {
-            if matches!(self.line()?.as_slice(), b"\r\n" | b"\n") {
-                return Ok(());
-            }
-        }
-        Err(self.malformed())
-    }
-
-    /// One line of the chunked coding.
-    fn line(&mut self) -> Result<Vec<u8>, Failure> {
-        match read_until(&mut *self.wire, 4096, |_| true) {
-            Ok(Some(line)) => Ok(line),
-            Ok(None) => Err(self.lost()),
-            Err(error) if error.kind() == ErrorKind::FileTooLarge => Err(self.malformed()),
-            Err(error) => Err(Failure::reading(&error, &self.host, self.timeout)),
-        }
-    }
-
-    /// Carries some bytes, `most` at most; 0 is the end.
-    fn some(&mut self, most: u64) -> Result<u64, Failure> {
-        let room = usize::try_from(most).unwrap_or(usize::MAX).min(self.buffer.len());
-        let read = self.wire.read(&mut self.buffer[..room]);
-        let count = read.map_err(|error| Failure::reading(&error, &self.host, self.timeout))?;
-        let given = self.asker.write_all(&self.buffer[..count]);
-        given.map_err(|_| self.unread())?;
-        self.count += count as u64;
-        Ok(count as u64)
-    }
-
-    fn give(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.asker.write_all(bytes).map_err(|_| self.unread())
-    }
-
-    /// Whoever asked has seen enough; nobody reads this.
-    fn unread(&self) -> Failure {
-        Failure::passing(format!("the answer of {} is not wanted any more", self.host))
-    }
-
-    fn lost(&self) -> Failure {
-        Failure::passing(format!("the connection to {} was lost after {} bytes", self.host, self.count))
-    }
-
-    fn malformed(&self) -> Failure {
-        Failure::refused(format!("{} gave a malformed answer: its chunks are not well formed", self.host))
-    }
 }

@@ -98,14 +98,6 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     if found.is_empty() { Err(refuse("none in PEM")) } else { Ok(found) }
 }
 
-/// 32 random digits.
-pub fn random() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    let filled = aws_lc_rs::default_provider().secure_random.fill(&mut bytes);
-    filled.map_err(|_| io::Error::other("the system has no random bytes"))?;
-    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
-}
-
 /// Speaks TLS over `wire`, once both sides have agreed.
 pub fn wrap(mut wire: Box<dyn Wire>, config: Arc<ClientConfig>, host: &str) -> io::Result<Box<dyn Wire>> {
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;

@@ -1,7 +1,7 @@
 //! What a registry sends, and the files that crate-fetch reads.
 
 use crate::credentials::{AuthFile, choose};
-use crate::head::{Body, Head, chunk_size};
+use crate::head::{Framing, Head, chunk_size};
 use crate::url::{Url, encode};
 use crate::{body as bodies, header as fields};
 use std::time::{Duration, SystemTime};
@@ -48,14 +48,14 @@ pub fn document(data: &[u8]) -> bool {
 pub fn head(data: &[u8]) -> bool {
     let size = chunk_size(data);
     let Ok(head) = Head::parse(data) else { return size.is_some() };
-    let body = head.body(false);
-    assert!(body.is_err() || head.body(true) == Ok(Body::Length(0)), "a head alone has a body");
+    let framing = head.framing(false);
+    assert!(framing.is_err() || head.framing(true) == Ok(Framing::Length(0)), "a head alone has a body");
     let plain = head.plain("x");
     assert!(plain.bytes().all(|byte| matches!(byte, b'\r' | b'\n' | b'\t' | 0x20..=0x7e)), "{plain:?}");
     let again = Head::parse(plain.as_bytes()).expect("what was read can be read again");
     let rest = head.fields.iter().filter(|(name, _)| name != "transfer-encoding");
     assert!(again.status == head.status && again.fields.iter().eq(rest), "{plain:?}");
-    body.is_ok()
+    framing.is_ok()
 }
 
 /// Header fields.
