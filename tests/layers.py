@@ -218,7 +218,7 @@ def sparse_old(layer):
 def sparse(plain):
     layer = Layer()
     layer.dir(b"sparse")
-    pieces = ((4096, b"first"), (40960, b"s" * 600), (1 << 20, b"last"))
+    pieces = ((4096, b"f" * 512), (40960, b"s" * 1024), (1 << 20, b"last"))
     size = (1 << 20) + 5000
     data = b"".join(piece for _, piece in pieces)
     numbers = [(offset, len(piece)) for offset, piece in pieces]

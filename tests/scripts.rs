@@ -38,6 +38,7 @@ stories! {
     archives
     check
     confined
+    corpus
     cp
     damage
     edges

@@ -16,7 +16,7 @@ use crate::inflate::{only_zeros, refusal};
 use pax::Records;
 use rustix::fs::ftruncate;
 use rustix::io::{Errno, pwrite};
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::os::fd::OwnedFd;
 use tar::Header;
 
@@ -25,6 +25,9 @@ pub const PATH_LIMIT: usize = 4096;
 
 /// The most entries in one archive.
 const ENTRY_LIMIT: u64 = 5_000_000;
+
+/// The most zeros after an archive's end; tapes have records of up to some MiB.
+const PADDING_LIMIT: u64 = 16 << 20;
 
 /// The size of the blocks that an archive consists of.
 const BLOCK: usize = 512;
@@ -115,8 +118,8 @@ impl<'a> Archive<'a> {
             }
             match header.as_old().linkflag[0] {
                 b'x' => once(&mut extensions.pax, pax::parse(&self.extension(&header)?)?)?,
-                b'L' => once(&mut extensions.path, until_nul(self.extension(&header)?))?,
-                b'K' => once(&mut extensions.link, until_nul(self.extension(&header)?))?,
+                b'L' => once(&mut extensions.path, without_nul(self.extension(&header)?)?)?,
+                b'K' => once(&mut extensions.link, without_nul(self.extension(&header)?)?)?,
                 // Builders ignore global records, others apply them: only those that say nothing are let through.
                 b'g' if pax::parse(&self.extension(&header)?)?.is_empty() => continue,
                 b'g' => return Err(refused("a global PAX header changes entries")),
@@ -238,8 +241,14 @@ impl<'a> Archive<'a> {
     fn header(&mut self) -> Result<Option<Header>> {
         let Some(block) = self.block()? else { return Ok(None) };
         if block == [0; BLOCK] {
-            let end = only_zeros(self.input, "something follows the archive's end");
-            return end.map(|()| None).map_err(|error| refusal(error, "reading the archive"));
+            let mut rest = (&mut *self.input).take(PADDING_LIMIT);
+            let end = only_zeros(&mut rest, "something follows the archive's end");
+            end.map_err(|error| refusal(error, "reading the archive"))?;
+            return if rest.limit() > 0 {
+                Ok(None)
+            } else {
+                Err(refused("zeros without end follow the archive's end"))
+            };
         }
         let header = Header::from_byte_slice(&block).clone();
         let stored = number::field(&header.as_old().cksum, "checksum")?;
@@ -251,13 +260,18 @@ impl<'a> Archive<'a> {
         if stored != unsigned && stored != signed {
             return Err(refused("it is not a tar archive, or damaged: a header's checksum does not match"));
         }
+        // Whether the name goes on in the prefix, readers find out in different ways.
+        if !matches!(&block[257..265], b"ustar\x0000" | b"ustar  \0" | b"\0\0\0\0\0\0\0\0") {
+            return Err(refused("a header is of no form that all readers know"));
+        }
         Ok(Some(header))
     }
 
     fn entry(&mut self, header: &Header, extensions: Extensions) -> Result<Entry> {
         let old = header.as_old();
         let mut pax = extensions.pax.unwrap_or_default();
-        if extensions.path.is_some() && pax.path.is_some() || extensions.link.is_some() && pax.link.is_some() {
+        let named = pax.path.is_some() || pax.sparse.name.is_some();
+        if extensions.path.is_some() && named || extensions.link.is_some() && pax.link.is_some() {
             return Err(refused("PAX and GNU headers name it differently"));
         }
         let own = || header.path_bytes().into_owned();
@@ -306,7 +320,9 @@ impl<'a> Archive<'a> {
         match kind {
             b'5' | 0 => Ok(Kind::Directory),
             _ if slash => Err(refused("it is not a directory, but its name ends in a slash")),
-            b'1' | b'2' if link.is_empty() => Err(refused("it is a link to nothing")),
+            b'1' | b'2' if link.is_empty() || link.len() >= PATH_LIMIT => {
+                Err(refused("the target of the link is empty or too long"))
+            }
             b'1' => Ok(Kind::HardLink(link)),
             b'2' => Ok(Kind::Symlink(link)),
             b'3' => device().map(|(major, minor)| Kind::Character(major, minor)),
@@ -323,9 +339,13 @@ pub fn shown(path: &[u8]) -> String {
     format!("{}{end}", path[..path.len().min(200)].escape_ascii())
 }
 
-fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
-    bytes.truncate(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
-    bytes
+/// A long name of GNU tar's, which ends with a NUL byte: where there is none, it reads on.
+fn without_nul(mut bytes: Vec<u8>) -> Result<Vec<u8>> {
+    let end = bytes.iter().position(|byte| *byte == 0);
+    if bytes.pop().is_none() || end != Some(bytes.len()) {
+        return Err(refused("a long name does not end with its NUL byte"));
+    }
+    Ok(bytes)
 }
 
 fn once<T>(place: &mut Option<T>, value: T) -> Result<()> {

@@ -213,6 +213,9 @@ impl Gzip<'_> {
     }
 }
 
+/// The largest zstd window, in bytes: what must be kept to go on from. RFC 8878, 3.1.1.1.2, asks for 8 MiB at least.
+const WINDOW_LIMIT: u64 = 32 << 20;
+
 /// zstd (RFC 8878): any number of frames, skippable ones among them.
 struct Zstd<'a> {
     input: Input<'a>,
@@ -221,7 +224,9 @@ struct Zstd<'a> {
 
 impl<'a> Zstd<'a> {
     fn new(input: Input<'a>) -> Self {
-        Self { input, frame: Box::new(FrameDecoder::new()) }
+        let mut frame = Box::new(FrameDecoder::new());
+        frame.set_max_window_size(WINDOW_LIMIT);
+        Self { input, frame }
     }
 
     /// Begins the next frame; `false` at the end of the input.

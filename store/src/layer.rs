@@ -3,6 +3,7 @@
 pub(crate) mod names;
 mod owners;
 mod place;
+pub(crate) mod room;
 mod settle;
 
 pub use owners::{LeftOut, Owners};
@@ -12,6 +13,7 @@ use crate::at::{is, is_private, is_whiteout, open_dir_in, status};
 use crate::error::{Doing, Error, Result};
 use names::Meaning;
 use place::{Directory, Tree, describe};
+use room::Room;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chownat, fchmod, fchown,
     fsetxattr, futimens, linkat, lsetxattr, makedev, mkdirat, mknodat, openat, symlinkat, utimensat,
@@ -27,6 +29,7 @@ pub struct Layer {
     tree: Tree,
     owners: Rc<Owners>,
     left_out: LeftOut,
+    room: Room,
     /// What is to be set on directories when nothing more is put into them.
     directories: BTreeMap<Vec<u8>, Metadata>,
     /// Devices that were not made.
@@ -48,6 +51,7 @@ impl Layer {
             tree: Tree::new(root),
             owners,
             left_out: LeftOut::default(),
+            room: Room::default(),
             directories: BTreeMap::new(),
             skipped: BTreeSet::new(),
         }
@@ -85,6 +89,9 @@ impl Layer {
 
     fn entry(&mut self, entry: &Entry, archive: &mut Archive<'_>) -> Result<()> {
         let path = names::clean(&entry.path)?;
+        if let Kind::File { size, .. } = entry.kind {
+            self.room.take(self.tree.root(), size)?;
+        }
         match names::meaning(&path)? {
             Meaning::Plain => {}
             Meaning::Whiteout(hidden) => return self.whiteout(names::split(&path).0, hidden),
@@ -193,6 +200,7 @@ impl Layer {
             let fd = open_dir_in(parent, place.name).doing(doing)?;
             self.xattrs(entry, |name, value| fsetxattr(&fd, name, value, XattrFlags::empty())).doing(doing)?;
         }
+        self.tree.keep(&path)?;
         self.directories.insert(path, metadata);
         Ok(())
     }
@@ -200,6 +208,7 @@ impl Layer {
     fn hard_link(&mut self, place: &Place, path: &[u8], target: &[u8]) -> Result<()> {
         let target = names::clean(target)?;
         if self.skipped.contains(&target) {
+            self.tree.keep(path)?;
             self.skipped.insert(path.to_owned());
             return Ok(());
         }
@@ -235,8 +244,12 @@ impl Layer {
             Err(Errno::PERM) if kind != FileType::Fifo => Ok(false),
             other => other.map(|()| true),
         };
+        if fake {
+            self.tree.remove(place.parent.fd.as_fd(), &place.path())?;
+        }
         if fake || !self.make(place, make)?.0 {
             self.left_out.devices += 1;
+            self.tree.keep(&place.path())?;
             self.skipped.insert(place.path());
             return Ok(());
         }
@@ -301,6 +314,7 @@ impl Layer {
                 _ => Ok(()),
             },
             Ok(()) => {
+                self.tree.keep(&path)?;
                 self.tree.whiteouts.insert(path);
                 Ok(())
             }

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// What `oci-layout` holds (image-spec, `image-layout.md#oci-layout-file`).
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
+/// How each version begins in it that this program knows.
+pub const LAYOUT_VERSION: &str = "\"1.0.";
+
 /// An `index.json` that names no image.
 pub(crate) const EMPTY_INDEX: &str = r#"{"schemaVersion":2,"manifests":[]}"#;
 
@@ -81,7 +84,7 @@ impl Store {
             let empty = text.is_empty().then(|| Error::Refused(format!("{} is empty", layout.display())));
             empty.map_or(Ok(text), Err)
         })?;
-        if !text.contains("\"1.0.") {
+        if !text.contains(LAYOUT_VERSION) {
             return Err(Error::Failed(format!(
                 "{} is of a version that this program does not know\nhint: if it is damaged, remove it: it is made again",
                 layout.display()

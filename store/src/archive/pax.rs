@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 /// The longest block of records that is read, in bytes.
 pub const LIMIT: u64 = 1 << 20;
 
-/// The most extended attributes of one entry; the kernel's list of their names holds no more (xattr(7)).
-const XATTRS_LIMIT: usize = 4096;
+/// The most extended attributes of one entry: each is compared with all before it.
+const XATTRS_LIMIT: usize = 1024;
 
 /// What the records before an entry say about it. An absent value leaves the header's in force.
 #[derive(Debug, Default, PartialEq)]

@@ -46,10 +46,12 @@ pub fn read_new(mut line: impl FnMut() -> Result<Vec<u8>>) -> Result<Vec<Segment
 }
 
 /// Checks that segments lie in order within a file of `size` bytes, and together are the `data` bytes archived.
+///
+/// Only the last may end within a block: where data follows, GNU tar looks for it in the next block, others at once.
 pub fn check(map: &[Segment], size: u64, data: u64) -> Result<()> {
     let (mut end, mut sum) = (0_u64, 0_u64);
     for segment in map {
-        if segment.offset < end {
+        if segment.offset < end || segment.length > 0 && !sum.is_multiple_of(BLOCK as u64) {
             return Err(refused());
         }
         end = segment.offset.checked_add(segment.length).ok_or_else(refused)?;
@@ -152,15 +154,16 @@ mod tests {
 
     #[test]
     fn checks_order_bounds_and_sum() {
-        let good = [segment(0, 5), segment(5, 0), segment(4096, 10)];
-        check(&good, 5000, 15).unwrap();
+        let good = [segment(0, 512), segment(512, 0), segment(4096, 10), segment(5000, 0)];
+        check(&good, 5000, 522).unwrap();
         check(&[], 1 << 40, 0).unwrap();
         check(&[segment(10, 0)], 10, 0).unwrap();
         for (map, size, data) in [
-            (&good[..], 5000, 16),
-            (&good, 4100, 15),
-            (&[segment(5, 5), segment(9, 1)], 100, 6),
-            (&[segment(5, 5), segment(0, 1)], 100, 6),
+            (&good[..], 5000, 523),
+            (&good, 4100, 522),
+            (&[segment(0, 5), segment(4096, 10)], 5000, 15),
+            (&[segment(5, 512), segment(9, 1)], 1000, 513),
+            (&[segment(5, 512), segment(0, 1)], 1000, 513),
             (&[segment(u64::MAX, 2)], u64::MAX, 2),
             (&[segment(0, u64::MAX), segment(u64::MAX, u64::MAX)], u64::MAX, 1),
             (&[], u64::MAX, 0),

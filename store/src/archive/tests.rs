@@ -157,11 +157,11 @@ fn old_gnu() -> Vec<u8> {
     own.set_real_size(5000);
     own.isextended[0] = 1;
     own.sparse[0].set_offset(1024);
-    own.sparse[0].set_length(3);
+    own.sparse[0].set_length(0);
     gnu.set_cksum();
     let mut extension = GnuExtSparseHeader::new();
     extension.sparse_mut()[0].set_offset(4096);
-    extension.sparse_mut()[0].set_length(2);
+    extension.sparse_mut()[0].set_length(5);
     let mut bytes = [&gnu.as_bytes()[..], extension.as_bytes(), b"abcde"].concat();
     bytes.resize(bytes.len().next_multiple_of(512), 0);
     bytes
@@ -169,25 +169,25 @@ fn old_gnu() -> Vec<u8> {
 
 #[test]
 fn reads_every_sparse_format() {
-    let map = vec![Segment { offset: 1024, length: 3 }, Segment { offset: 4096, length: 2 }];
+    let map = vec![Segment { offset: 1024, length: 0 }, Segment { offset: 4096, length: 5 }];
     let sparse = Kind::File { size: 5000, map: Some(map) };
     let data = entry(b'0', b"GNUSparseFile.0/f", b"abcde");
     let old = pax(&[
         ("GNU.sparse.size", "5000"),
         ("GNU.sparse.numblocks", "2"),
         ("GNU.sparse.offset", "1024"),
-        ("GNU.sparse.numbytes", "3"),
+        ("GNU.sparse.numbytes", "0"),
         ("GNU.sparse.offset", "4096"),
-        ("GNU.sparse.numbytes", "2"),
+        ("GNU.sparse.numbytes", "5"),
     ]);
-    let newer = pax(&[("GNU.sparse.size", "5000"), ("GNU.sparse.map", "1024,3,4096,2"), ("GNU.sparse.name", "f")]);
+    let newer = pax(&[("GNU.sparse.size", "5000"), ("GNU.sparse.map", "1024,0,4096,5"), ("GNU.sparse.name", "f")]);
     let newest = pax(&[
         ("GNU.sparse.major", "1"),
         ("GNU.sparse.minor", "0"),
         ("GNU.sparse.name", "f"),
         ("GNU.sparse.realsize", "5000"),
     ]);
-    let mut with_map = b"2\n1024\n3\n4096\n2\n".to_vec();
+    let mut with_map = b"2\n1024\n0\n4096\n5\n".to_vec();
     with_map.resize(512, 0);
     with_map.extend(b"abcde");
     for parts in [

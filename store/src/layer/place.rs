@@ -16,6 +16,9 @@ use std::rc::Rc;
 /// The most symbolic links that are followed for one path, as in the kernel (`path_resolution(7)`).
 const LINKS: usize = 40;
 
+/// About how many bytes the paths may take that are remembered until a layer's end: those of 200,000 directories.
+const KEPT_LIMIT: usize = 40 << 20;
+
 /// A directory of the layer.
 #[derive(Debug)]
 pub struct Directory {
@@ -37,6 +40,8 @@ pub struct Tree {
     pub opaque: BTreeSet<Vec<u8>>,
     /// What is hidden of lower layers.
     pub whiteouts: BTreeSet<Vec<u8>>,
+    /// About how many bytes all this takes.
+    kept: usize,
 }
 
 impl Tree {
@@ -49,7 +54,15 @@ impl Tree {
             implied: BTreeSet::from([Vec::new()]),
             opaque: BTreeSet::new(),
             whiteouts: BTreeSet::new(),
+            kept: 0,
         }
+    }
+
+    /// Counts a path that is about to be remembered, so that no layer takes memory without bounds.
+    pub fn keep(&mut self, path: &[u8]) -> Result<()> {
+        self.kept += path.len() + 128;
+        let many = || Error::Refused("the layer has too many directories and whiteouts".into());
+        if self.kept <= KEPT_LIMIT { Ok(()) } else { Err(many()) }
     }
 
     /// The root's descriptor.
@@ -145,6 +158,7 @@ impl Tree {
                     self.remove(parent.as_fd(), &path)?;
                 }
                 mkdirat(&parent, name, Mode::from_raw_mode(0o755)).doing(|| describe("making", &path))?;
+                self.keep(&path)?;
                 self.implied.insert(path.clone());
                 if found.is_some() {
                     // The layer said that nothing of lower layers is here.
@@ -198,6 +212,7 @@ impl Tree {
                 describe("marking as opaque", path)
             ))),
             other => {
+                self.keep(path)?;
                 self.opaque.insert(path.to_owned());
                 other.doing(|| describe("marking as opaque", path))
             }

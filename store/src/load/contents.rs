@@ -2,12 +2,14 @@
 
 use crate::archive::{Archive, Entry, Kind, shown};
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Doing, Error, Result};
 use crate::inflate::{CHUNK, open, refusal};
 use crate::json::MANIFEST_LIMIT;
+use crate::layer::room::Room;
 use crate::oci::{Descriptor, media};
 use crate::root::Store;
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{BufReader, Read};
 
 /// The most bytes that the files of an archive may take in memory, where they are known until its end.
@@ -26,6 +28,7 @@ pub struct Contents {
     links: HashMap<Vec<u8>, Vec<u8>>,
     /// About how many bytes all this takes.
     taken: usize,
+    room: Room,
 }
 
 impl Contents {
@@ -77,6 +80,8 @@ impl Contents {
                 if matches!(last(&path), b"VERSION" | b"json" | b"repositories" | b"oci-layout") {
                     return Ok(());
                 }
+                let root = File::open(store.root()).doing(|| format!("opening {}", store.root().display()))?;
+                self.room.take(root, *size)?;
                 let file = match blob_name(&path) {
                     Some(digest) => known(store, Descriptor::new("", digest, *size), archive)?,
                     None => unknown(store, archive)?,

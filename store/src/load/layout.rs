@@ -8,7 +8,7 @@ use crate::inflate::CHUNK;
 use crate::json::{self, CONFIG_LIMIT, MANIFEST_LIMIT};
 use crate::oci::{Descriptor, FULL_NAME, ImageConfig, Index};
 use crate::platform::Platform;
-use crate::root::Store;
+use crate::root::{LAYOUT_VERSION, Store};
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -24,6 +24,7 @@ type Bring<'a> = dyn Fn(&Descriptor) -> Result<()> + 'a;
 impl Loading<'_> {
     /// Brings an image from a layout's directory.
     pub fn layout(&mut self, dir: &Path) -> Result<()> {
+        known_version(&dir.join("oci-layout"))?;
         let path = dir.join("index.json");
         let mut bytes = Vec::new();
         let read = open_regular(&path).and_then(|file| file.take(MANIFEST_LIMIT).read_to_end(&mut bytes));
@@ -98,6 +99,16 @@ impl Loading<'_> {
             return Ok(Image { reference: None, descriptor, manifest, config });
         }
         Err(Error::Refused("indexes are nested too deep".into()))
+    }
+}
+
+/// Refuses a layout of another version; one that does not say is taken as it is.
+fn known_version(path: &Path) -> Result<()> {
+    let mut text = String::new();
+    match open_regular(path).and_then(|file| file.take(4096).read_to_string(&mut text)) {
+        Ok(_) if text.contains(LAYOUT_VERSION) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        _ => Err(Error::Refused(format!("{} is of no version that is known here", path.display()))),
     }
 }
 
