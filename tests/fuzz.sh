@@ -34,10 +34,13 @@ fuzz() {
 	[ ! -e "fuzz/$1.dict" ] || options+=("-dict=fuzz/$1.dict")
 	# Twice the limit as data: what is allocated at once for one input fails there, whether it is touched or not.
 	(
+		echo "$BASHPID" >"$dir/pid"
 		ulimit -d $((2 * limit * 1024))
 		FUZZ_TARGET=$1 exec "$program" -max_total_time="$seconds" -timeout=20 -rss_limit_mb="$limit" -max_len=16384 \
 			-print_final_stats=1 -artifact_prefix="$dir/found/" "${options[@]}" "$dir/corpus" "fuzz/corpus/$1"
 	) >"$dir/log" 2>&1 || status=$?
+	# What a crash left of its last directory; see fuzz/src/ground.rs.
+	rm -rf {/dev/shm,"${TMPDIR:-/tmp}"}/crate-fuzz-"$(<"$dir/pid")"-*
 	local outcome='no crash'
 	[ "$status" = 0 ] || outcome="FAILED: see $dir/log"
 	echo "fuzz: $1: $(stat number_of_executed_units "$dir/log") executions in $seconds s, peak $(stat peak_rss_mb "$dir/log") MiB, $outcome"
