@@ -251,3 +251,36 @@ seccomp, Landlock, control groups, pasta, …) and prints what works, what is de
 and how to mend it. Exit code 1: something fails that containers cannot do without.
 
   crate check --format json | jq -r '.[] | select(.state != \"works\") | .fix'";
+
+/// `crate login --help`.
+pub const LOGIN: &str = "\
+usage: crate login [FLAG…] [REGISTRY]
+
+Tries a user name and a password at a registry, and keeps them for it in containers' auth.json,
+where podman and skopeo find them too; or in a credential helper, if that file names one.
+REGISTRY is HOST[:PORT], perhaps with a namespace behind it, and docker.io where none is given.
+What is not given is asked for at the terminal. Exit code 1: they are not accepted; 5: the
+registry or network failed.
+
+  -u, --username USER        the user name
+  --password-stdin           read the password from standard input
+  --get-login                print the user name that is kept, and do no more
+  --authfile FILE            keep them in this file; see REGISTRY_AUTH_FILE in crate-fetch(1)
+  --cacert FILE              trust these certificates too
+  --insecure, --tls-verify=false
+                             allow plain http, to other machines too
+
+  pass show registry | crate login -u me --password-stdin registry.example:5000";
+
+/// `crate logout --help`.
+pub const LOGOUT: &str = "\
+usage: crate logout [--authfile FILE] [REGISTRY]
+       crate logout --all [--authfile FILE]
+
+Removes what crate login has kept for a registry, docker.io where none is given. Exit code 3:
+there was nothing.
+
+  -a, --all         what is kept for all registries
+  --authfile FILE   of this file
+
+  crate logout registry.example:5000";

@@ -26,9 +26,11 @@ enum Leads {
     Mapped,
     /// The same verb of `crate-sup`, and its help.
     Sup(&'static str),
+    /// The option `--VERB` of `crate-fetch`, and its help.
+    Fetch(&'static str),
 }
 
-const VERBS: [(&str, &str, Leads); 28] = [
+const VERBS: [(&str, &str, Leads); 30] = [
     ("run", "run a program in a new container", Leads::Own(run::run, help::RUN)),
     ("create", "make a container without starting it", Leads::Own(run::create, help::CREATE)),
     ("start", "start containers", Leads::Sup(help::START)),
@@ -49,6 +51,8 @@ const VERBS: [(&str, &str, Leads); 28] = [
     ("pull", "bring an image into the store", Leads::Own(pull::run, help::PULL)),
     ("load", "bring images from an archive", Leads::Own(load::run, load::HELP)),
     ("save", "write images as an archive", Leads::Store),
+    ("login", "keep a user name and password for a registry", Leads::Fetch(help::LOGIN)),
+    ("logout", "remove what login has kept", Leads::Fetch(help::LOGOUT)),
     ("images", "list images", Leads::Store),
     ("rmi", "remove references and images", Leads::Mapped),
     ("tag", "give an image another reference", Leads::Store),
@@ -93,9 +97,10 @@ fn dispatch(mut args: lexopt::Parser) -> Outcome {
     let (name, _, leads) = VERBS.iter().find(|(name, ..)| *name == verb).ok_or_else(unknown)?;
     let helped = asks_for_help(name, &rest);
     match leads {
-        Leads::Own(_, help) | Leads::Sup(help) if helped => program::print(help),
+        Leads::Own(_, help) | Leads::Sup(help) | Leads::Fetch(help) if helped => program::print(help),
         Leads::Own(own, _) => own(lexopt::Parser::from_args(rest)),
         Leads::Sup(_) => Err(program::exec(program::sibling("crate-sup")?.arg(name).args(rest))),
+        Leads::Fetch(_) => Err(program::exec(program::sibling("crate-fetch")?.arg(format!("--{name}")).args(rest))),
         Leads::Mapped if !helped => Err(program::exec(program::mapped(&["crate-store", name])?.args(first).args(rest))),
         Leads::Store | Leads::Mapped => {
             Err(program::exec(program::sibling("crate-store")?.arg(name).args(first).args(rest)))
@@ -129,7 +134,8 @@ fn plain<'a>(words: &[&'a str]) -> Option<(&'a str, &'static [&'static str])> {
 }
 
 /// Verbs that have nothing to do with containers.
-const OF_IMAGES: [&str; 9] = ["pull", "load", "save", "images", "rmi", "tag", "path", "gc", "fsck"];
+const OF_IMAGES: [&str; 11] =
+    ["pull", "load", "save", "images", "rmi", "tag", "path", "gc", "fsck", "login", "logout"];
 
 fn overview() -> String {
     let mut text =

@@ -58,6 +58,7 @@ stories! {
     programs
     ps
     pull
+    registries
     resume
     run
     save

@@ -134,7 +134,8 @@ tests() {
 	packages strace=strace e2fsprogs=/sbin/mkfs.ext4 busybox-static=/bin/busybox musl-tools=musl-gcc gcc=gcc docker-registry=docker-registry \
 		skopeo=skopeo umoci=umoci \
 		debootstrap=/usr/sbin/debootstrap crun=crun uidmap=newuidmap python3=python3 curl=curl jq=jq attr=setfattr \
-		libcap2-bin=/sbin/setcap file=file zstd=zstd openssl=openssl iproute2=/sbin/ip libarchive-tools=bsdtar
+		libcap2-bin=/sbin/setcap file=file zstd=zstd openssl=openssl iproute2=/sbin/ip libarchive-tools=bsdtar \
+		apache2-utils=htpasswd
 	[ "$(id -u)" = 0 ] || return 0
 	user crate-ranges
 	user crate-single

@@ -8,6 +8,7 @@ use store::{Error, Platform, Reference, Result};
 
 const HELP: &str = "\
 Usage: crate-fetch [OPTION]... SOURCE
+       crate-fetch --login|--logout [OPTION]... [REGISTRY]
 
 Brings an image into the store, every byte verified, and prints its manifest's digest.
 

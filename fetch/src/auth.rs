@@ -6,7 +6,7 @@ use crate::credentials::Credentials;
 use crate::header::Challenge;
 use crate::http::{Get, Http};
 use crate::url::{Url, encode};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use store::{Error, Result};
 
 /// The largest answer of a token realm that is read, in bytes.
@@ -20,17 +20,29 @@ pub struct Auth {
     pub scope: String,
     /// The `Authorization` header in use.
     current: Mutex<Option<String>>,
+    /// The realm that the credentials were not sent to.
+    withheld: OnceLock<String>,
 }
 
 impl Auth {
     /// Begins without a token.
     pub fn new(credentials: Option<Credentials>, repository: &str) -> Self {
-        Self { credentials, scope: format!("repository:{repository}:pull"), current: Mutex::new(None) }
+        Self {
+            credentials,
+            scope: format!("repository:{repository}:pull"),
+            current: Mutex::new(None),
+            withheld: OnceLock::new(),
+        }
     }
 
     /// The `Authorization` header to send.
     pub fn header(&self) -> Option<String> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The host of the first token realm that got no credentials, because it is of another site.
+    pub fn withheld(&self) -> Option<&str> {
+        self.withheld.get().map(String::as_str)
     }
 
     /// Another header after the registry answered 401 to `used`; `None`: there is none to be had.
@@ -71,6 +83,9 @@ impl Auth {
         url.path.push(if url.path.contains('?') { '&' } else { '?' });
         url.path.push_str(&query);
         let credentials = self.credentials.as_ref().filter(|_| registry.same_site(&url));
+        if credentials.is_none() && self.credentials.is_some() {
+            let _ = self.withheld.set(url.authority()); // The first is told.
+        }
         let authorization = credentials.map(|credentials| credentials.header.as_str());
         let timeout = http.timeout;
         let get = Get { head: false, url, accept: "application/json", authorization, from: 0, timeout };

@@ -1,121 +1,70 @@
-//! Credentials that other tools have stored, read only (containers-auth.json(5), docker's `config.json`).
+//! Credentials for a registry, wherever they are kept. They stay in this program's memory, of which no core is written.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
-use store::Result;
+use crate::authfile::{self, AuthFile};
+use crate::{base64, keychain};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use store::error::Doing;
-use store::json::{self, Fields, FromJson, Value, Wrong};
+use store::{Error, Result};
 
-/// The largest file that is read, in bytes.
-const LIMIT: u64 = 1 << 20;
+/// A user name and a password; never shown.
+pub struct Login {
+    /// The user.
+    pub user: String,
+    /// The password.
+    pub secret: String,
+}
 
-/// A user's name and password, as `Basic` authentication wants them (RFC 7617); never shown.
+impl Login {
+    /// The user name that stands for none: the secret is an identity token.
+    pub const IDENTITY: &str = "<token>";
+}
+
+/// What `Basic` authentication sends (RFC 7617).
 #[derive(Clone)]
 pub struct Credentials {
     /// The value of an `Authorization` header.
     pub header: String,
-    /// The file they are from.
-    pub file: PathBuf,
+    /// Whose they are.
+    pub user: String,
+    /// Where they are kept: a file, perhaps with the program that it names.
+    pub kept: String,
 }
 
-/// What such a file holds.
-#[derive(Default)]
-pub struct AuthFile {
-    auths: BTreeMap<String, Entry>,
-}
-
-struct Entry {
-    /// `user:password` in base64.
-    auth: String,
-}
-
-impl FromJson for AuthFile {
-    fn from_json(value: Value) -> std::result::Result<Self, Wrong> {
-        Ok(Self { auths: Fields::from_json(value)?.take_or_default("auths")? })
+impl Credentials {
+    /// From now on no core of this program is written, and no other of the user's programs can look into it.
+    pub fn new(login: &Login, kept: String) -> Result<Self> {
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).doing(|| "hiding credentials".into())?;
+        let header = format!("Basic {}", base64::encode(format!("{}:{}", login.user, login.secret).as_bytes()));
+        Ok(Self { header, user: login.user.clone(), kept })
     }
 }
 
-impl FromJson for Entry {
-    fn from_json(value: Value) -> std::result::Result<Self, Wrong> {
-        Ok(Self { auth: Fields::from_json(value)?.take_or_default("auth")? })
-    }
-}
-
-/// The credentials for a repository, from the first file that has any: the longest key that fits counts.
+/// The credentials for a repository, from the first file that has any.
 pub fn find(host: &str, repository: &str) -> Result<Option<Credentials>> {
-    for file in files() {
-        if let Some(header) = read(&file)?.and_then(|auth| choose(&auth, host, repository)) {
-            return Ok(Some(Credentials { header, file }));
+    for path in authfile::files() {
+        let file = AuthFile::read(&path)?;
+        if let Some(found) = find_in(&file, host, repository)? {
+            return Ok(Some(found));
         }
     }
     Ok(None)
 }
 
-fn files() -> Vec<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(file) = variable("REGISTRY_AUTH_FILE") {
-        return vec![file];
-    }
-    let home = variable("HOME");
-    let config = variable("XDG_CONFIG_HOME").or_else(|| Some(home.as_ref()?.join(".config")));
-    let containers = |dir: PathBuf| dir.join("containers/auth.json");
-    let docker = home.map(|home| home.join(".docker/config.json"));
-    [variable("XDG_RUNTIME_DIR").map(containers), config.map(containers), docker].into_iter().flatten().collect()
-}
-
-fn read(path: &Path) -> Result<Option<AuthFile>> {
-    let doing = || format!("reading {}", path.display());
-    let file = match File::open(path) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        other => other.doing(doing)?,
-    };
-    let mut bytes = Vec::new();
-    file.take(LIMIT).read_to_end(&mut bytes).doing(doing)?;
-    json::read(&bytes, &path.display().to_string()).map(Some)
-}
-
-/// The `Authorization` header for a repository.
-pub fn choose(file: &AuthFile, host: &str, repository: &str) -> Option<String> {
-    let mut names = vec![format!("{host}/{repository}")];
-    while let Some((shorter, _)) = names.last()?.rsplit_once('/') {
-        names.push(shorter.to_owned());
-    }
-    if host == "docker.io" {
-        names.extend(["index.docker.io".to_owned(), "registry-1.docker.io".to_owned()]);
-    }
-    let find = |name: &String| file.auths.iter().find(|(key, entry)| bare(key) == name && !entry.auth.is_empty());
-    let (_, entry) = names.iter().find_map(find)?;
-    let base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=_-".contains(&byte);
-    let auth = entry.auth.trim();
-    (!auth.is_empty() && auth.bytes().all(base64)).then(|| format!("Basic {auth}"))
-}
-
-/// A key without the scheme and the API's path that old tools wrote: `https://index.docker.io/v1/`.
-fn bare(key: &str) -> &str {
-    let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
-    let key = key.trim_end_matches('/');
-    key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_longest_key_counts() {
-        let text = r#"{"credsStore":"x","auths":{
-            "https://index.docker.io/v1/":{"auth":"aHVi"}, "q.io":{"auth":"cQ=="}, "q.io/team":{"auth":"dGVhbQ=="},
-            "q.io/team/app":{}, "http://r.io/v2/":{"auth":"cg==","email":"e"}, "bad.io":{"auth":"a\r\nX: y"}}}"#;
-        let file: AuthFile = json::read(text.as_bytes(), "x").unwrap();
-        let chosen = |host: &str, repository: &str| choose(&file, host, repository);
-        assert_eq!(chosen("docker.io", "library/alpine").as_deref(), Some("Basic aHVi"));
-        assert_eq!(chosen("q.io", "team/app").as_deref(), Some("Basic dGVhbQ=="));
-        assert_eq!(chosen("q.io", "other").as_deref(), Some("Basic cQ=="));
-        assert_eq!(chosen("r.io", "x/y").as_deref(), Some("Basic cg=="));
-        for (host, repository) in [("evil.io", "q.io/team"), ("q.io:5000", "x"), ("bad.io", "x")] {
-            assert_eq!(chosen(host, repository), None);
+/// The credentials for a repository in one file: of the helper that it names for the host, or its own.
+pub fn find_in(file: &AuthFile, host: &str, repository: &str) -> Result<Option<Credentials>> {
+    let mut kept = file.path.display().to_string();
+    let mut login = None;
+    if let Some((name, key)) = file.keychain(host)? {
+        login = keychain::get(&name, &key, &file.path)?;
+        if login.is_some() {
+            kept = format!("docker-credential-{name} ({kept})");
         }
     }
+    let Some(login) = login.map_or_else(|| file.login(host, repository), |login| Ok(Some(login)))? else {
+        return Ok(None);
+    };
+    if login.user == Login::IDENTITY {
+        return Err(Error::Failed(format!("{kept} has an identity token for {host}, which is not supported")));
+    }
+    Credentials::new(&login, kept).map(Some)
 }

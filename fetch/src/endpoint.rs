@@ -177,10 +177,28 @@ impl Endpoint {
         }
     }
 
-    /// A GET or HEAD below the repository, with a token renewed where the registry asks for one.
+    /// Tries the credentials, where the registry asks for any.
+    pub fn login(&self) -> Result<()> {
+        let mut answer = self.ask_at(false, "/v2/".into(), "*/*", 0, self.http.timeout)?;
+        let host = answer.url.authority();
+        match answer.status {
+            200..300 => Ok(()),
+            401 | 403 if self.auth.withheld().is_none() => {
+                Err(Error::Failed(format!("{host} does not accept this user name and password")))
+            }
+            _ => Err(self.failure(&mut answer, "a login")),
+        }
+    }
+
+    /// A GET or HEAD below the repository.
     fn ask(&self, head: bool, path: &str, accept: &str, from: u64, timeout: u64) -> Result<Answer> {
+        self.ask_at(head, format!("/v2/{}/{path}", self.place.repository), accept, from, timeout)
+    }
+
+    /// A request, with a token renewed where the registry asks for one.
+    fn ask_at(&self, head: bool, path: String, accept: &str, from: u64, timeout: u64) -> Result<Answer> {
         let base = self.base()?;
-        let url = base.with_path(format!("/v2/{}/{path}", self.place.repository));
+        let url = base.with_path(path);
         let mut used = self.auth.header();
         for last in [false, false, true] {
             let get = Get { head, url: url.clone(), accept, authorization: used.as_deref(), from, timeout };
@@ -205,9 +223,12 @@ impl Endpoint {
         match status {
             404 | 410 => Error::NotFound(format!("no such image: {what}: {host} answered {status}{said}")),
             401 | 403 => {
-                let hint = match &self.auth.credentials {
-                    Some(credentials) => format!("the credentials of {} do not suffice", credentials.file.display()),
-                    None => format!("there are no credentials for it: crate login {}", self.place.host),
+                let hint = match (&self.auth.credentials, self.auth.withheld()) {
+                    (Some(_), Some(realm)) => {
+                        format!("its tokens are of another site, {realm}, which got no credentials")
+                    }
+                    (Some(credentials), None) => format!("the credentials of {} do not suffice", credentials.kept),
+                    (None, _) => format!("there are no credentials for it: crate login {}", self.place.host),
                 };
                 let what = format!("no such image, or no right to read it: {what}");
                 Error::NotFound(format!("{what}: {host} answered {status}{said}\nhint: {hint}"))

@@ -3,6 +3,8 @@
 
 mod args;
 mod auth;
+mod authfile;
+mod base64;
 mod body;
 mod confined;
 mod content;
@@ -14,8 +16,11 @@ mod file;
 mod head;
 mod header;
 mod http;
+mod keychain;
 mod lock;
+mod login;
 mod progress;
+mod prompt;
 mod proxy;
 mod pull;
 mod registries;
@@ -32,7 +37,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match args::parse().and_then(|request| request.as_ref().map_or(Ok(()), pull::run)) {
+    let pulled = || args::parse().and_then(|request| request.as_ref().map_or(Ok(()), pull::run));
+    match login::run().unwrap_or_else(pulled) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tell(&error.to_string());

@@ -112,11 +112,10 @@ impl Url {
         self.host == "localhost" || self.address().is_some_and(|address| address.is_loopback())
     }
 
-    /// Do both hosts belong to one owner, so far as their names tell: the same host, or the same last two labels?
+    /// Do both hosts belong to one owner, so far as their names tell: the same host, or one domain that is registered?
     pub fn same_site(&self, other: &Self) -> bool {
-        let site = |host: &str| host.rsplitn(3, '.').take(2).map(str::to_owned).collect::<Vec<_>>();
-        let named = |url: &Self| url.host.contains('.') && url.address().is_none();
-        self.host == other.host || named(self) && named(other) && site(&self.host) == site(&other.host)
+        let site = site(&self.host);
+        self.host == other.host || site.is_some() && site == self::site(&other.host)
     }
 }
 
@@ -137,6 +136,20 @@ fn host_of(text: &str) -> Option<String> {
     let labels = !text.starts_with('.') && !text.contains("..");
     let fits = labels && (1..=253).contains(&text.len()) && text.bytes().all(word);
     fits.then(|| text.to_ascii_lowercase())
+}
+
+/// The part of a name that somebody has registered: its last two labels, or three below suffixes such as `co.uk`.
+fn site(host: &str) -> Option<&str> {
+    const SECOND: [&str; 16] =
+        ["ac", "co", "com", "edu", "gob", "go", "gov", "gouv", "mil", "ne", "net", "nom", "or", "org", "sch", "school"];
+    let mut dots = host.rmatch_indices('.').map(|(at, _)| at);
+    let last = dots.next()?;
+    let second = dots.next();
+    let suffix = host.len() - last == 3 && SECOND.contains(&&host[second.map_or(0, |at| at + 1)..last]);
+    let dot = if suffix { second.map(|_| dots.next())? } else { second };
+    let start = dot.map_or(0, |at| at + 1);
+    let empty = host.split('.').any(str::is_empty) || host.contains(':') || host.parse::<std::net::Ipv4Addr>().is_ok();
+    (!empty).then(|| &host[start..])
 }
 
 /// Percent-encodes a value of a query (RFC 3986, 2.1).
@@ -249,6 +262,22 @@ mod tests {
             assert!(!url(there).is_loopback(), "{there}");
         }
         assert_eq!((url("http://[::1]/").bare_host(), url("http://[::1]/").port_number()), ("::1", 80));
+        for (host, owner) in [
+            ("a.b.co.uk", Some("b.co.uk")),
+            ("b.co.uk", Some("b.co.uk")),
+            ("co.uk", None),
+            ("x.y.com.au", Some("y.com.au")),
+            ("a.b.c.de", Some("c.de")),
+            ("registry.co.example", Some("co.example")),
+            ("q.io", Some("q.io")),
+            ("io", None),
+            ("a..io", None),
+            ("q.io.", None),
+            ("10.1.2.3", None),
+        ] {
+            assert_eq!(super::site(host), owner, "{host}");
+        }
+        assert!(!site("https://a.co.uk/", "https://b.co.uk/") && site("https://a.co.uk/", "https://x.a.co.uk/"));
     }
 
     #[test]

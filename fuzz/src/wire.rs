@@ -1,12 +1,12 @@
 //! What a registry sends, and the files that crate-fetch reads.
 
-use crate::credentials::{AuthFile, choose};
+use crate::authfile::AuthFile;
 use crate::head::{Framing, Head, chunk_size};
 use crate::url::{Url, encode};
 use crate::{body as bodies, header as fields};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 use store::document::Document;
-use store::json;
 use store::oci::media;
 
 /// Token answers and error bodies; what comes of them is fit for a header and a terminal.
@@ -24,10 +24,11 @@ pub fn body(data: &[u8]) -> bool {
 
 /// A file of credentials, and the header for some repositories.
 pub fn credentials(data: &[u8]) -> bool {
-    let Ok(file) = json::read::<AuthFile>(data, "auth.json") else { return false };
+    let Ok(file) = AuthFile::parse(Path::new("auth.json"), data) else { return false };
     for (host, repository) in [("docker.io", "library/alpine"), ("q.io", "team/app"), ("q.io:5000", "x")] {
-        if let Some(header) = choose(&file, host, repository) {
-            assert!(header.starts_with("Basic ") && header[6..].bytes().all(|byte| byte.is_ascii_graphic()));
+        let _ = file.keychain(host);
+        if let Ok(Some(login)) = file.login(host, repository) {
+            assert!(!login.user.contains(char::is_control));
         }
     }
     true
