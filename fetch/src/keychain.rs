@@ -2,7 +2,7 @@
 //! they are told and what they tell goes through pipes, and never through arguments.
 
 use crate::credentials::Login;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -34,10 +34,7 @@ impl Asked {
         let started = Command::new(&program).arg(action).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         match started {
             Ok(child) => Ok(Self { program, child }),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(Error::Failed(format!("{program}, which {} names, is not in PATH", file.display())))
-            }
-            Err(error) => Err(error).doing(|| format!("starting {program}")),
+            Err(error) => Err(error).doing(|| format!("starting {program}, which {} names", file.display())),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::progress::Progress;
 use crate::registries;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use store::document::Document;
 use store::{Digest, Error, Reference, Result};
 
 /// Where one image comes from.
@@ -40,7 +41,11 @@ impl Registry {
 
     /// Gets the index or manifest of a tag or digest from the first that has it.
     pub fn manifest(&self, name: &str) -> Result<Received> {
-        self.first(|endpoint| endpoint.manifest(name))
+        self.first(|endpoint| {
+            let received = endpoint.manifest(name)?;
+            Document::read(&received.bytes, &[received.media_type.as_deref()], &format!("manifest {name}"))?;
+            Ok(received)
+        })
     }
 
     /// The digest that a tag has by now, without a GET, at the first that can be asked; `None`: it does not say it so.

@@ -14,14 +14,14 @@ mod tree;
 mod wire;
 
 // The files of crate-fetch that only parse; it is no library.
-#[path = "../../fetch/src/body.rs"]
-mod body;
 #[allow(dead_code)]
 #[path = "../../fetch/src/authfile.rs"]
 mod authfile;
 #[allow(dead_code)]
 #[path = "../../fetch/src/base64.rs"]
 mod base64;
+#[path = "../../fetch/src/body.rs"]
+mod body;
 #[allow(dead_code)] // Looking for the files is not of interest here.
 #[path = "../../fetch/src/credentials.rs"]
 mod credentials;
