@@ -17,22 +17,18 @@ mod wire;
 #[allow(dead_code)]
 #[path = "../../fetch/src/authfile.rs"]
 mod authfile;
-#[allow(dead_code)]
 #[path = "../../fetch/src/base64.rs"]
 mod base64;
 #[path = "../../fetch/src/body.rs"]
 mod body;
-#[allow(dead_code)] // Looking for the files is not of interest here.
 #[path = "../../fetch/src/credentials.rs"]
 mod credentials;
 #[path = "../../fetch/src/head.rs"]
 mod head;
 #[path = "../../fetch/src/header.rs"]
 mod header;
-#[allow(dead_code)]
 #[path = "../../fetch/src/keychain.rs"]
 mod keychain;
-#[allow(dead_code)]
 #[path = "../../fetch/src/url.rs"]
 mod url;
 
