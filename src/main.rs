@@ -134,8 +134,7 @@ fn plain<'a>(words: &[&'a str]) -> Option<(&'a str, &'static [&'static str])> {
 }
 
 /// Verbs that have nothing to do with containers.
-const OF_IMAGES: [&str; 11] =
-    ["pull", "load", "save", "images", "rmi", "tag", "path", "gc", "fsck", "login", "logout"];
+const OF_IMAGES: [&str; 11] = ["pull", "load", "save", "images", "rmi", "tag", "path", "gc", "fsck", "login", "logout"];
 
 fn overview() -> String {
     let mut text =

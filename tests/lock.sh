@@ -81,12 +81,12 @@ test_not_locked_is_3_and_malformed_6() {
 	serve log
 	expect_code 3 crate-fetch --locked lock "$server/x:one"
 	one_line crate-fetch lock
-	has "$WORK/err" "hint: crate-fetch --lock lock"
+	has "$WORK/err" "hint: crate pull --lock lock"
 	crate-fetch --quiet --lock lock "$server/x:one" >/dev/null
 	: >log
 	expect_code 3 crate-fetch --locked lock "$server/x:two"
 	one_line crate-fetch "$server/x:two"
-	has "$WORK/err" "hint: crate-fetch --lock lock"
+	has "$WORK/err" "hint: crate pull --lock lock"
 	expect_code 3 crate-fetch --locked lock --platform linux/s390x "$server/x:one"
 	cp lock good
 	local bad

@@ -62,7 +62,7 @@ test_missing_image_is_3() {
 	own_store
 	expect_code 3 crate-fetch "$REG/busybox:no-such-tag"
 	nothing_out
-	one_line crate-fetch "$REG/busybox:no-such-tag"
+	one_line crate-fetch "no such image: $REG/busybox:no-such-tag: "
 	expect_code 3 crate-fetch "$REG/no/such/name"
 	one_line crate-fetch
 }

@@ -73,7 +73,11 @@ impl Endpoint {
     pub fn manifest(&self, name: &str) -> Result<Received> {
         let mut answer = self.ask(false, &format!("manifests/{name}"), ACCEPT, 0, self.http.timeout)?;
         if answer.status != 200 {
-            return Err(self.failure(&mut answer, &format!("{}, manifest {name}", self.reference)));
+            let mut what = self.reference.to_string();
+            if !what.ends_with(name) {
+                what = format!("{what}, manifest {name}");
+            }
+            return Err(self.failure(&mut answer, &what));
         }
         let media_type = answer.header("content-type").and_then(|text| text.split(';').next());
         let media_type = media_type.map(|text| text.trim().to_ascii_lowercase());

@@ -45,7 +45,7 @@ pub fn directory(path: &Path) -> &Path {
 pub fn update(path: &Path, change: impl FnOnce(&str) -> Result<String>) -> Result<()> {
     let path = &target(path);
     let dir = directory(path);
-    let lock = File::open(dir).doing(|| format!("opening {}", dir.display()))?;
+    let lock = File::open(dir).doing(|| format!("writing {}", path.display()))?;
     // Against another pull that changes the same file; not every file system has locks.
     let _ = flock(&lock, FlockOperation::LockExclusive);
     let old = read(path)?;

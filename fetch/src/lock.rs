@@ -28,7 +28,7 @@ impl Pin {
 
 /// The manifest that `file` pins for a reference on a platform.
 pub fn find(file: &Path, reference: &Reference, platform: &Platform) -> Result<Digest> {
-    let hint = || format!("hint: crate-fetch --lock {} --platform {platform} {reference}", file.display());
+    let hint = || format!("hint: crate pull --lock {} --platform {platform} {reference}", file.display());
     let text = file::read(file)?;
     let text = text.ok_or_else(|| Error::NotFound(format!("there is no lock file {}\n{}", file.display(), hint())))?;
     let pins = read(&text, file)?;

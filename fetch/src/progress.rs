@@ -125,7 +125,7 @@ impl Bar {
 }
 
 /// A size in decimal units, as registries show them.
-fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     let mut unit = 1_u64;
     for name in ["B", "kB", "MB", "GB"] {
         if count < unit.saturating_mul(1000) || name == "GB" {

@@ -3,7 +3,7 @@
 use crate::args::{Policy, Request, Source};
 use crate::confined::confine_to;
 use crate::http::Http;
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::registry::Registry;
 use crate::{file, lock};
 use std::ffi::OsStr;
@@ -272,7 +272,7 @@ impl Fetch {
                 self.progress.end(&label, descriptor.size, "held");
                 return Ok(());
             };
-            let resumed = ingest.offset() > 0;
+            let before = ingest.offset();
             let endpoint = self.registry.endpoint(&mut number);
             self.progress.begin(&label, ingest.offset(), descriptor.size);
             if let Err(error) = endpoint.blob(&mut ingest, &|done| self.progress.advance(&label, done)) {
@@ -282,7 +282,7 @@ impl Fetch {
             }
             match ingest.finish() {
                 // What came before, in an earlier run or from another place, may be damaged: once more from the beginning.
-                Err(Error::Refused(_)) if resumed => {
+                Err(Error::Refused(_)) if before > 0 => {
                     self.progress.end(&label, descriptor.size, "damaged, begins again");
                 }
                 Err(error) => {
@@ -290,7 +290,9 @@ impl Fetch {
                     self.progress.end(&label, descriptor.size, "damaged, begins again");
                 }
                 Ok(()) => {
-                    self.progress.end(&label, descriptor.size, "done");
+                    let resumed = || format!("done, {} were here", progress::bytes(before));
+                    let how = if before > 0 { resumed() } else { "done".into() };
+                    self.progress.end(&label, descriptor.size, &how);
                     return Ok(());
                 }
             }

@@ -5,6 +5,7 @@ use crate::space::free_in_words;
 use rustix::io::Errno;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 /// What went wrong, told in one line; a second line `hint: …` may follow where the user can act. Shown, it holds no
 /// control characters: names that images and registries bring must not steer the terminal.
@@ -71,7 +72,7 @@ impl fmt::Display for Error {
             | Self::Network(text)
             | Self::Refused(text)
             | Self::Failed(text) => text,
-            Self::Io { doing, source } => &format!("{doing}: {}{}", reason(source), limit(source)),
+            Self::Io { doing, source } => &format!("{doing}: {}{}", reason(source), limit(doing, source)),
         };
         f.write_str(&text.replace(|c: char| c.is_control() && c != '\n', "?"))
     }
@@ -83,12 +84,17 @@ pub fn reason(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-/// Which limit the system's reason is about, where it does not say so itself.
-fn limit(error: &io::Error) -> String {
+/// Which limit the system's reason is about, where it does not say so itself; what was done names a path or a blob.
+fn limit(doing: &str, error: &io::Error) -> String {
     let hint = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::MFILE) => Some("the limit on open files is reached: see ulimit -n".to_owned()),
+        // An archive is written to wherever the caller has sent it.
+        Some(Errno::NOSPC | Errno::DQUOT) if doing.ends_with("archive") => None,
         Some(Errno::NOSPC | Errno::DQUOT) => {
-            Store::default_path().ok().and_then(|store| store.ancestors().find_map(free_in_words))
+            let named = doing.find(" /").map(|at| PathBuf::from(&doing[at + 1..]));
+            let store = Store::default_path().ok();
+            let store = store.filter(|store| named.as_ref().is_none_or(|path| path.starts_with(store)));
+            store.or(named).and_then(|path| path.ancestors().find_map(free_in_words))
         }
         _ => None,
     };
@@ -112,5 +118,19 @@ pub trait Doing<T> {
 impl<T, E: Into<io::Error>> Doing<T> for std::result::Result<T, E> {
     fn doing(self, doing: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|error| Error::Io { doing: doing(), source: error.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_what_is_free_where_it_was_wanted() {
+        let told = |doing: &str| limit(doing, &Errno::NOSPC.into());
+        assert!(told("writing /none-such/x").ends_with(" are free in /"));
+        assert!(told("writing blob sha256:0").contains(" are free in /"));
+        assert_eq!(told("writing the archive"), "");
+        assert_eq!(limit("writing /x", &Errno::IO.into()), "");
     }
 }

@@ -1,6 +1,6 @@
 //! `index.json`: one entry for each reference (image-spec, `image-layout.md#indexjson-file`).
 
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::json::{self, Value};
 use crate::oci::{Descriptor, Index, REF_NAME};
 use crate::root::{Store, when_whole};
@@ -22,7 +22,10 @@ impl Store {
             let mut bytes = Vec::with_capacity(1 << 14);
             let read = File::open(&path).and_then(|file| file.take(INDEX_LIMIT).read_to_end(&mut bytes));
             read.doing(|| format!("reading {}", path.display()))?;
-            json::read_many(&bytes, INDEX_VALUES, &path.display().to_string())
+            json::read_many(&bytes, INDEX_VALUES, &path.display().to_string()).map_err(|error| match error {
+                Error::Refused(text) => Error::Refused(format!("{text}\nhint: crate fsck --repair begins a new one")),
+                other => other,
+            })
         })
     }
 

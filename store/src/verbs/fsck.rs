@@ -38,7 +38,7 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
     if repair {
         store.lock_exclusively()?;
         if store.repair_index()? {
-            tell("index.json was damaged: it is index.json.damaged now, and names no image any more");
+            tell("index.json was damaged: it is kept as index.json.damaged, and a new one names no image");
         }
     }
     let mut found = store.check()?;
@@ -50,7 +50,11 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
     }
     if repair && !found.faults.is_empty() {
         let (blobs, layers) = store.repair(&found).map_err(removal)?;
-        tell(&format!("removed {blobs} blobs and {layers} layers that were damaged\nhint: pull their images again"));
+        let done = match blobs + layers {
+            0 => "there is nothing damaged to remove".to_owned(),
+            _ => format!("removed what was damaged (blobs: {blobs}, layers: {layers})"),
+        };
+        tell(&format!("{done}\nhint: pull those images again"));
     }
     fsck::verdict(&found.faults)
 }
