@@ -251,6 +251,24 @@ test_realm_on_another_host_gets_no_password() {
 	! jq -e 'select(.headers.Authorization)' "$WORK/other" >/dev/null 2>&1 || fail 'the other host was told the secret'
 }
 
+# P4: what a manifest says of other places to get a layer from is not heeded, with or without credentials.
+test_urls_of_descriptors_are_not_asked() {
+	own_store
+	serve other --host 127.0.0.2
+	local other=$server blobs=$WORK/layout/blobs/sha256 digest
+	jq -c --arg url "http://$other/v2/x/blobs/y" '.layers[] += {urls: [$url]}' "$blobs/${DIGEST#sha256:}" >manifest
+	digest=$(sha256sum <manifest | cut -d ' ' -f 1)
+	mv manifest "$blobs/$digest"
+	serve log --basic me:secret
+	printf '{"auths":{"%s":{"auth":"%s"}}}' "$server" "$(printf me:secret | base64)" >auth.json
+	export REGISTRY_AUTH_FILE=$PWD/auth.json
+	expect "sha256:$digest" crate-fetch --quiet "$server/busybox@sha256:$digest"
+	CRATE_ROOT=$WORK/another
+	rm "$blobs/$(jq -r '.layers[0].digest | ltrimstr("sha256:")' "$blobs/$digest")"
+	expect_code 3 crate-fetch --quiet "$server/busybox@sha256:$digest"
+	[ ! -e other ] || fail 'the other host was asked'
+}
+
 # Held and unchanged: one question, no blob.
 test_no_blob_is_asked_for_twice() {
 	own_store

@@ -38,7 +38,8 @@ test_killed_pull_of_a_large_layer_resumes() {
 	serve slow --slow 30000000
 	kill_pull $((1 + RANDOM * 900))
 	serve fast
-	expect "$digest" crate-fetch --quiet "$server/x:tag"
+	expect "$digest" crate-fetch "$server/x:tag"
+	has "$WORK/err" ' were here'
 	from=$(ranges fast | sed 's/^bytes=\([0-9]*\)-$/\1/')
 	[ $((size - from)) -le $((size - here + WINDOW)) ] || fail "resumed from $from with $here bytes held"
 	same 'requests for blobs' "$(requests fast /blobs/)" 1
@@ -115,6 +116,21 @@ shared_images() {
 	fixture 2 300000
 	python3 "$TESTS/documents.py" image "$WORK/layout" other 3 300000
 	serve log --slow 3000000
+}
+
+# S6: while layers arrive and are unpacked, containers start.
+test_a_pull_stops_no_run() {
+	local pid
+	fixture 2 20000000
+	have "$BUSYBOX"
+	serve slow --slow 500000
+	crate-fetch --quiet --layers "$server/x:tag" > >(in_userns crate-store unpack - >/dev/null 2>&1) 2>/dev/null &
+	pid=$!
+	started+=("$pid")
+	eventually test -s "$WORK/slow"
+	expect runs crate run --rm "$BUSYBOX" echo runs
+	expect runs crate run --rm "$BUSYBOX" echo runs
+	kill -0 "$pid" || fail 'the pull had ended before'
 }
 
 # S4: 16 pulls of one image, and of one that shares its layers: each blob is asked for once, manifests once by each.

@@ -83,3 +83,44 @@ fn every_story_is_listed() {
     found.sort();
     assert_eq!(found, STORIES);
 }
+
+/// All files with this ending below a directory of the workspace.
+fn sources(directory: &std::path::Path, ending: &str, found: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(directory).expect("a directory is read") {
+        let path = entry.expect("a directory is read").path();
+        let name = path.to_string_lossy().into_owned();
+        if path.is_dir() && !name.ends_with("/target") {
+            sources(&path, ending, found);
+        } else if name.ends_with(ending) {
+            found.push((name, std::fs::read_to_string(&path).expect("a source is text")));
+        }
+    }
+}
+
+/// `story:test_NAME` is in the story, `module::test` in a source of this module.
+#[test]
+fn tests_that_the_tables_name_exist() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for directory in ["fetch", "fuzz", "init", "src", "store", "supervisor"] {
+        sources(&root.join(directory), ".rs", &mut files);
+    }
+    sources(&root.join("tests"), ".sh", &mut files);
+    let tables = [include_str!("CVES.md"), include_str!("FAULTS.md")].concat();
+    for word in tables.split('`').skip(1).step_by(2).filter(|word| !word.contains("NAME") && *word != "module::test") {
+        let (place, name) = if let Some((story, name)) = word.split_once(":test_") {
+            (format!("/tests/{story}.sh"), format!("\ntest_{name}() {{"))
+        } else if let Some((module, name)) = word.rsplit_once("::") {
+            (format!("/{module}"), format!("fn {name}("))
+        } else {
+            continue;
+        };
+        let is_there = files.iter().any(|(file, text)| file.contains(&place) && text.contains(&name));
+        assert!(is_there, "{word} is not there");
+    }
+    let rows =
+        [("X", 12), ("P", 16), ("S", 14)].into_iter().flat_map(|(kind, last)| (1..=last).map(move |n| (kind, n)));
+    for (kind, number) in rows {
+        assert!(tables.contains(&format!("\n| {kind}{number} | ")), "row {kind}{number} is missing");
+    }
+}
