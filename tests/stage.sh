@@ -47,7 +47,7 @@ fill_stage() {
 	done
 	cp "$cache/probe" "$CRATE_STAGE/bin/"
 	cp tests/*.* "$CRATE_STAGE/tests/"
-	cp -r tests/corpus "$CRATE_STAGE/tests/"
+	cp -r tests/corpus man "$CRATE_STAGE/tests/"
 	install -m 666 /dev/null "$CRATE_STAGE/results"
 }
 

@@ -67,6 +67,7 @@ ID is a container's id, its first digits, or its name.
   --detach-keys KEYS  what leaves a terminal to itself (ctrl-p,ctrl-q)
   --no-stdin, --sig-proxy=false
                       of attach: give it no input, or no signals
+  -w, --write         of visit: let CMD write; --bare: leave out what is mounted
   --ready-fd N        write a newline to descriptor N when the program runs
   --events-fd N       write a line of JSON to it for each start, exit and oom
 
