@@ -42,7 +42,7 @@ stories: build
 	@sh tests/setup.sh tests
 	@bash tests/all.sh $(CARGO) stories
 
-# Every command that changes the store, killed at every system call, and with a full or failing disk at every call that
+# Every command that changes the store, killed at every system call of any thread, and with a full or failing disk at every call that
 # changes a file; the counts are printed. `make test` plays a sample of it.
 test-faults: build
 	@sh tests/setup.sh tests

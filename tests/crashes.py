@@ -28,12 +28,13 @@ class States:
         for op in log.ops:
             for directory, _, ino in op.entries:
                 self.parents.setdefault(ino, set()).add(directory)
+        self.above = [self.around(op) for op in log.ops]
         self.open = []  # What a power cut can undo.
 
     def step(self):
         number, op = self.length, self.log.ops[self.length]
         self.length += 1
-        for ino in self.around(op):
+        for ino in self.above[number]:
             self.signatures.pop(ino, None)
         for directory, name, ino in op.entries:
             self.history.setdefault((directory, name), []).append((number, ino))
@@ -79,11 +80,11 @@ class State:
 
     def __init__(self, states, lost):
         self.of, self.lost, self.over, self.cut = states, lost, {}, {}
-        self.touched, self.signatures = set(), {}
+        self.signatures, self.named = {}, {}
+        self.touched = set().union(*(states.above[number] for number in lost))
         ops = states.log.ops
         for number, fate in lost.items():
             op = ops[number]
-            self.touched |= states.around(op)
             for directory, name, _ in op.entries:
                 kept = [ino for n, ino in states.history[(directory, name)] if n not in lost]
                 self.over.setdefault(directory, {})[name] = kept[-1] if kept else None
@@ -91,11 +92,12 @@ class State:
                 self.cut.setdefault(op.ino, []).append((number, fate))
 
     def names(self, directory):
-        names = self.of.children.get(directory, {})
-        if directory in self.over:
-            names = {**names, **self.over[directory]}
-            return {name: ino for name, ino in names.items() if ino is not None}
-        return names
+        if directory not in self.over:
+            return self.of.children.get(directory, {})
+        if directory not in self.named:
+            names = {**self.of.children.get(directory, {}), **self.over[directory]}
+            self.named[directory] = {name: ino for name, ino in names.items() if ino is not None}
+        return self.named[directory]
 
     def find(self, *path):
         ino = ROOT
@@ -107,11 +109,10 @@ class State:
 
     def content(self, ino):
         """A file's bytes and their digest."""
-        cut = dict(self.cut.get(ino, ()))
         writes = self.of.writes.get(ino, ())
-        key = (ino, len(writes), tuple(sorted(cut.items())))
+        key = (ino, len(writes), tuple(sorted(self.cut.get(ino, ()))))
         if key not in self.of.contents:
-            data = bytearray()
+            data, cut = bytearray(), dict(key[2])
             for number in writes:
                 apply(data, *self.of.log.ops[number].data, cut.get(number))
             data = bytes(data)
@@ -136,12 +137,12 @@ class State:
     def sign(self, ino):
         kind = self.of.log.kinds[ino]
         if kind == "directory":
-            what = tuple(sorted((name, self.signature(child)) for name, child in self.names(ino).items()))
+            what = frozenset([(name, self.signature(child)) for name, child in self.names(ino).items()])
         elif kind == "file":
             what = self.content(ino)[1]
         else:
             what = self.of.log.links.get(ino, b"")
-        return hash((kind, what, tuple(sorted(self.attributes(ino).items(), key=str))))
+        return hash((kind, what, frozenset(self.attributes(ino).items())))
 
 
 def apply(data, offset, what, fate):

@@ -7,7 +7,7 @@ set -euo pipefail
 # S1: SIGKILL at every system call; S3: ENOSPC, EDQUOT and EIO at every call that changes a file.
 test_S1_S3_fault_at_any_call() {
 	needs strace
-	local sample=(--every 20)
+	local sample=(--every 8)
 	[ "${STORM:-}" != full ] || sample=()
 	TMPDIR=$WORK in_userns python3 "$TESTS/faults.py" "${sample[@]}"
 }

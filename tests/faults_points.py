@@ -1,5 +1,6 @@
 """faults_points.py: where faults can be put into a command, by a run of it under strace(1)."""
 
+import collections
 import re
 
 # What changes a file system; of open and openat, those that may make a file.
@@ -20,27 +21,22 @@ def traced(log, dir):
 
 
 def points(log, dir):
-    """Where faults go in: (call, number, path), and whether it changes a file.
+    """The calls that change a file: (call, number, path).
 
     strace counts the calls of each thread for itself, and the first to come to the number is taken. So a call that
     another thread has made as often before is told apart by the path it is about.
     """
-    seen, counts, found = set(), {}, {}
+    counts, found = collections.Counter(), {}
     for thread, name, arguments in traced(log, dir):
         path = re.search(r'["<](\{\}/store[^">]*)', arguments)
         path = path and path[1].removesuffix("(deleted)")
-        counts[thread, name] = number = counts.get((thread, name), 0) + 1
         change = CHANGES.fullmatch(name) and not re.match(r"\d+<(socket|pipe|anon_inode|TCP)", arguments)
         if name in ("open", "openat"):
             change = "O_CREAT" in arguments
-        if (name, number) not in seen:
-            seen.add((name, number))
-            found[name, number, None] = change
-        elif path:
-            counts[thread, name, path] = number = counts.get((thread, name, path), 0) + 1
-            if (name, number, path) not in found:
-                found[name, number, path] = change
-            continue
-        if path:
-            counts[thread, name, path] = counts.get((thread, name, path), 0) + 1
-    return found
+        counts[thread, name] += 1
+        counts[thread, name, path] += 1
+        point = name, counts[thread, name], None
+        if point in found and path:
+            point = name, counts[thread, name, path], path
+        found[point] = found.get(point) or change
+    return [point for point, change in found.items() if change]

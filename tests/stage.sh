@@ -31,9 +31,13 @@ pick_stage() {
 	fail 'neither TMPDIR, /dev/shm nor /tmp has 2 GiB free, runs programs and keeps user xattrs'
 }
 
-make_probe() {
-	[ "$cache/probe" -nt tests/probe/probe.c ] ||
-		musl-gcc -static -no-pie -O2 -s -Wall -Wextra -Werror -o "$cache/probe" tests/probe/probe.c
+# What looks around in a container, and what ends programs at a system call.
+make_probes() {
+	local probe
+	for probe in probe strike; do
+		[ "$cache/$probe" -nt tests/probe/$probe.c ] ||
+			musl-gcc -static -no-pie -O2 -s -Wall -Wextra -Werror -o "$cache/$probe" tests/probe/$probe.c
+	done
 }
 
 fill_stage() {
@@ -45,7 +49,7 @@ fill_stage() {
 		[ -x "$programs/$program" ] || fail "$programs/$program is missing: run make first"
 		cp "$programs/$program" "$CRATE_STAGE/bin/"
 	done
-	cp "$cache/probe" "$CRATE_STAGE/bin/"
+	cp "$cache/probe" "$cache/strike" "$CRATE_STAGE/bin/"
 	cp tests/*.* "$CRATE_STAGE/tests/"
 	cp -r tests/corpus man "$CRATE_STAGE/tests/"
 	install -m 666 /dev/null "$CRATE_STAGE/results"
@@ -236,7 +240,7 @@ registry=
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-make_probe
+make_probes
 fill_stage
 fill_registry
 cp -r "$cache"/images/{busybox,busybox.tar,config,layers,busybox.oci.tar,busybox.docker.tar} "$CRATE_STAGE/images/"

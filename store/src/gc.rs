@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, DirEntry, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 /// How long what has come of a blob is kept for a later pull to go on with.
@@ -127,22 +128,25 @@ impl Store {
     }
 
     /// Removes unpacked layers. They leave `layers/` at once, and for good before their parts go, since what is there is
-    /// always complete.
-    pub(crate) fn free_layers<'a>(&self, all: impl Iterator<Item = &'a Digest>, freed: &mut Freed) -> Result<()> {
+    /// always complete. Where one cannot leave, those before it go all the same.
+    pub(crate) fn free_layers<'a>(&self, mut all: impl Iterator<Item = &'a Digest>, freed: &mut Freed) -> Result<()> {
         let mut garbage = Vec::new();
-        for layer in all {
-            let beside = self.ingest_path("layer")?;
-            match fs::rename(self.layer_path(layer), &beside) {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                other => other.doing(|| format!("removing layer {layer}"))?,
-            }
-            garbage.push(beside);
-        }
+        let moved = all.try_for_each(|layer| self.move_out(layer, &mut garbage));
         freed.layers += garbage.len();
         if !garbage.is_empty() {
             sync_dir(&self.path("layers"))?;
         }
         freed.failed.extend(garbage.iter().filter_map(|beside| tree::remove(beside).err()));
+        moved
+    }
+
+    fn move_out(&self, layer: &Digest, garbage: &mut Vec<PathBuf>) -> Result<()> {
+        let beside = self.ingest_path("layer")?;
+        match fs::rename(self.layer_path(layer), &beside) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            other => other.doing(|| format!("removing layer {layer}"))?,
+        }
+        garbage.push(beside);
         Ok(())
     }
 
