@@ -66,8 +66,10 @@ def words(kind, rng, count, image):
 
 
 class Storm:
-    def __init__(self, image):
-        self.image = image
+    """`operations` has how often each kind comes and the exit codes it may have, `words` makes a command line of a kind."""
+
+    def __init__(self, operations, words, deadline=DEADLINE):
+        self.operations, self.words, self.deadline = operations, words, deadline
         self.codes = collections.Counter()
         self.wrong = []
         self.guard = threading.Lock()
@@ -77,15 +79,15 @@ class Storm:
             self.wrong.append(text)
 
     def run(self, kind, command):
-        allowed = OPERATIONS[kind][1]
+        allowed = self.operations[kind][1]
         told = " ".join(command[:6])
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
         ) as program:
             try:
-                _, err = program.communicate(timeout=DEADLINE)
+                _, err = program.communicate(timeout=self.deadline)
             except subprocess.TimeoutExpired:
-                self.complain(f"{told}: took more than {DEADLINE} s; it was in {where(program.pid)}")
+                self.complain(f"{told}: took more than {self.deadline} s; it was in {where(program.pid)}")
                 program.kill()
                 # Whatever has inherited its streams keeps them open: they are not read to their end.
                 program.stdout.close()
@@ -102,13 +104,30 @@ class Storm:
         elif "panicked" in err.decode(errors="replace"):
             self.complain(f"{told}: {lines}")
 
-    def blow(self, seed, number, count, containers):
+    def blow(self, seed, number, count):
         rng = random.Random(f"{seed}.{number}")
-        kinds = list(OPERATIONS)
-        weights = [OPERATIONS[kind][0] for kind in kinds]
+        kinds = list(self.operations)
+        weights = [self.operations[kind][0] for kind in kinds]
         for _ in range(count):
             kind = rng.choices(kinds, weights)[0]
-            self.run(kind, words(kind, rng, containers, self.image))
+            self.run(kind, self.words(kind, rng))
+
+    def rage(self, seed, processes, count):
+        """Has so many threads do so many operations each."""
+        threads = [threading.Thread(target=self.blow, args=(seed, number, count)) for number in range(processes)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def report(self, seed):
+        """Prints what was done and what was wrong; the exit code."""
+        for kind in self.operations:
+            counts = sorted((code, count) for (other, code), count in self.codes.items() if other == kind)
+            print(f"{kind:8}", *(f"{code}:{count}" for code, count in counts))
+        for line in self.wrong[:20]:
+            print(f"storm {seed}: {line}", file=sys.stderr)
+        return 1 if self.wrong else 0
 
 
 def where(pid):
@@ -186,21 +205,10 @@ def main():
         sys.exit(__doc__.splitlines()[0])
     seed, (processes, operations, containers) = sys.argv[1], map(int, sys.argv[2:5])
     before, mounts = traces(), own_mounts()
-    storm = Storm(sys.argv[5])
-    threads = [
-        threading.Thread(target=storm.blow, args=(seed, number, operations, containers)) for number in range(processes)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    storm = Storm(OPERATIONS, lambda kind, rng: words(kind, rng, containers, sys.argv[5]))
+    storm.rage(seed, processes, operations)
     census(storm, before, mounts, containers)
-    for kind in OPERATIONS:
-        counts = sorted((code, count) for (other, code), count in storm.codes.items() if other == kind)
-        print(f"{kind:8}", *(f"{code}:{count}" for code, count in counts))
-    for line in storm.wrong[:20]:
-        print(f"storm {seed}: {line}", file=sys.stderr)
-    sys.exit(1 if storm.wrong else 0)
+    sys.exit(storm.report(seed))
 
 
 if __name__ == "__main__":
