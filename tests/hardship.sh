@@ -12,7 +12,7 @@ elsewhere() {
 }
 
 # S8: what needs no writing works, and what does says in a line that it cannot.
-test_read_only_store() {
+test_S8_read_only_store() {
 	only root
 	own_store
 	have "$BUSYBOX"
@@ -40,6 +40,32 @@ read_only() {
 	has "$WORK/err" 'Read-only file system'
 	expect_code 1 crate-fetch --quiet --pull always "$REG/busybox:config"
 	one_line crate-fetch 'Read-only file system'
+}
+
+# S8: the same where the owner has taken the right to write away.
+test_S8_store_without_the_right_to_write() {
+	only ranges single
+	own_store
+	have "$BUSYBOX"
+	crate create --name kept "$BUSYBOX" true >/dev/null
+	in_userns chmod -R a-w "$CRATE_ROOT"
+	local before verb
+	before=$(in_userns find "$CRATE_ROOT" -printf '%p %s %T@\n' | sort)
+	expect_code 0 crate images
+	line "$REG/busybox"
+	expect_code 0 crate inspect "$BUSYBOX"
+	expect_code 0 crate ps -a
+	line kept
+	expect_code 0 crate inspect kept
+	expect_code 0 crate-store fsck
+	for verb in "create $BUSYBOX true" "tag $BUSYBOX new" "rmi -f $BUSYBOX" 'rm kept' 'rename kept new' "load oci:$IMAGES/busybox"; do
+		# shellcheck disable=SC2086
+		expect_code 1 crate-store $verb
+		one_line crate-store 'Permission denied'
+	done
+	expect_code 1 crate-fetch --quiet --pull always "$REG/busybox:config"
+	one_line crate-fetch 'Permission denied'
+	same 'the store' "$(in_userns find "$CRATE_ROOT" -printf '%p %s %T@\n' | sort)" "$before"
 }
 
 # S9: a store on another file system, which is made and mounted for the case.
@@ -191,3 +217,30 @@ test_S5_pull_load_rmi_gc_and_run_at_once() {
 		rm -f saved.*
 	done
 }
+
+# S6: who pulls, and who waits to collect, keeps nobody from running.
+test_S6_run_while_a_slow_pull_goes_on() {
+	. "$TESTS/serve.sh"
+	own_store
+	have "$BUSYBOX"
+	mkdir bulk
+	head -c 4000000 /dev/urandom >bulk/file
+	tar -cf bulk.tar -C bulk .
+	sh "$TESTS/image.sh" layout layout tag '{}' bulk.tar
+	serve log --slow 20000
+	crate-fetch --quiet "$server/bulk:tag" 2>pull.err &
+	local pull=$! gc i
+	started+=("$pull")
+	eventually find_part
+	crate gc >/dev/null 2>&1 &
+	gc=$!
+	started+=("$gc")
+	for i in $(seq 20); do
+		expect "$i" timeout -k 1 20 crate run --rm --pull never "$BUSYBOX" echo "$i"
+	done
+	kill -0 "$pull" || { cat pull.err >&2; fail 'the pull has ended'; }
+	[ -n "$(find_part)" ] || fail 'the pull has nothing any more'
+	fsck_clean
+}
+
+find_part() { find "$CRATE_ROOT/ingest" -name 'sha256-*' -size +0 | grep .; }

@@ -20,8 +20,8 @@ OPERATIONS = {
     "tag": (8, {0, 3}),
     "rmi": (8, {0, 3, 4}),
     "rmi -f": (4, {0, 3, 4}),
-    "gc": (8, {0}),
-    "prune": (6, {0}),
+    "gc": (8, {0, 4}),
+    "prune": (6, {0, 4}),
     # Pruning takes a container that is made and not yet started, that of `run` too.
     "run": (8, {0, 3}),
     "run other": (8, {0, 3, 125}),

@@ -273,9 +273,11 @@ fn is_ours(name: &str) -> bool {
 fn open_lock(root: &Path) -> Result<File> {
     let path = root.join("lock");
     let made = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    // A store on a read-only file system can still be used: its lock only needs to be open.
-    let opened = made
-        .or_else(|error| if error.kind() == ErrorKind::ReadOnlyFilesystem { File::open(&path) } else { Err(error) });
+    // A store that is read-only can still be used: its lock only needs to be open.
+    let opened = made.or_else(|error| match error.kind() {
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => File::open(&path),
+        _ => Err(error),
+    });
     opened.doing(|| format!("opening {}", path.display()))
 }
 
