@@ -387,6 +387,7 @@ test_a_running_container_sees_what_is_copied() {
 # What the kernel shows of itself is no part of a root file system; asked for by its name, it is read to its end.
 test_of_proc_what_is_asked_for() {
 	running 'echo x >/new'
+	eventually eval 'crate cp -q "$id:/new" written 2>/dev/null && [ -s written ]'
 	expect_code 0 crate cp -q "$id:/" all
 	same new "$(cat all/new)" x
 	for name in proc sys; do
