@@ -226,7 +226,7 @@ test_restart() {
 
 test_top() {
 	up busy sh -c 'sleep 1000 & exec probe wait "$1"' sh $'a\033b'
-	eventually eval 'crate-sup top busy >top && grep -q "[0-9] sleep 1000$" top && grep -q "[0-9] probe wait" top'
+	eventually eval 'crate-sup top busy >top && grep -q ":[0-9]* *sleep 1000$" top && grep -q ":[0-9]* *probe wait" top'
 	expect_code 0 crate-sup top busy
 	line '^PID +HOST-PID +PPID +USER +STATE +TIME +COMMAND$'
 	line "^1 +$(recorded busy pid) +0 +0 +S +00:00:00 +probe wait a\?b$"
