@@ -30,15 +30,21 @@ pub(crate) fn free_in_words(path: &Path) -> Option<String> {
     free(path).map(|free| format!("{} are free in {}", size(free), path.display()))
 }
 
+/// What does not fit in the store, and by how much.
+pub(crate) fn too_large(needed: u64, free: u64, store: &Path) -> Error {
+    Error::Failed(format!("it needs {}, {} are free in {}", size(needed), size(free), store.display()))
+}
+
 impl Store {
     /// Fails early where the rest of a blob, from `offset` on, cannot fit.
     pub(crate) fn expect_space(&self, blob: &Descriptor, offset: u64) -> Result<()> {
         let needed = blob.size.saturating_sub(offset);
-        if free(self.root()).is_none_or(|free| free >= needed) {
-            return Ok(());
+        match free(self.root()) {
+            Some(free) if free < needed => {
+                Err(too_large(needed, free, self.root()).about(&format!("bringing blob {}", blob.digest)))
+            }
+            _ => Ok(()),
         }
-        let free = free_in_words(self.root()).unwrap_or_default();
-        Err(Error::Failed(format!("bringing blob {}: it needs {}, {free}", blob.digest, size(needed))))
     }
 }
 

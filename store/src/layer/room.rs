@@ -1,6 +1,8 @@
 //! Room on the store's file system, which no layer may use up.
 
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Result};
+use crate::root::Store;
+use crate::space::too_large;
 use rustix::fs::fstatvfs;
 use std::os::fd::AsFd;
 
@@ -26,9 +28,7 @@ impl Room {
             let free = found.f_bavail.saturating_mul(found.f_frsize).saturating_sub(reserve);
             // A tmpfs without a limit has no blocks.
             if found.f_blocks > 0 && size > free {
-                return Err(Error::Failed(format!(
-                    "it needs {size} bytes of the store's disk, of which {free} are free"
-                )));
+                return Err(too_large(size, free, &Store::default_path()?));
             }
             self.left = free.min(STEP);
         }
