@@ -118,21 +118,6 @@ shared_images() {
 	serve log --slow 3000000
 }
 
-# S6: while layers arrive and are unpacked, containers start.
-test_a_pull_stops_no_run() {
-	local pid
-	fixture 2 20000000
-	have "$BUSYBOX"
-	serve slow --slow 500000
-	crate-fetch --quiet --layers "$server/x:tag" > >(in_userns crate-store unpack - >/dev/null 2>&1) 2>/dev/null &
-	pid=$!
-	started+=("$pid")
-	eventually test -s "$WORK/slow"
-	expect runs crate run --rm "$BUSYBOX" echo runs
-	expect runs crate run --rm "$BUSYBOX" echo runs
-	kill -0 "$pid" || fail 'the pull had ended before'
-}
-
 # S4: 16 pulls of one image, and of one that shares its layers: each blob is asked for once, manifests once by each.
 test_16_pulls_ask_for_each_blob_once() {
 	local round pid
