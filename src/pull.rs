@@ -10,23 +10,42 @@ use std::process::{Command, Stdio};
 pub fn run(mut args: lexopt::Parser) -> Outcome {
     let mut fetch = Vec::new();
     let mut images = Vec::new();
+    let mut stamp = None;
     while let Some(argument) = args.next()? {
         match argument {
             Value(text) => images.push(text),
             Short('q') => fetch.push("--quiet".into()),
             Long(name @ ("quiet" | "insecure" | "force")) => fetch.push(format!("--{name}").into()),
             Long("tls-verify") => fetch.extend(flags::tls_verify(args.optional_value().as_deref())?),
-            Long(name @ ("platform" | "jobs" | "cacert" | "as" | "pull" | "lock" | "locked" | "stamp")) => {
+            Long(name @ ("platform" | "jobs" | "cacert" | "as" | "pull" | "lock" | "locked")) => {
                 let name = format!("--{name}");
                 fetch.extend([name.into(), args.value()?]);
             }
+            Long("stamp") => stamp = Some(args.value()?),
             other => return Err(other.unexpected().into()),
         }
     }
     if images.is_empty() {
         return Err(Failure::usage("pull wants an image\nhint: see crate pull --help".into()));
     }
-    images.iter().try_for_each(|image| program::print(&pull(&fetch, image)?))
+    if stamp.is_some() && (images.len() > 1 || images.iter().any(|image| is_source(image))) {
+        return Err(Failure::usage("--stamp is for one reference".into()));
+    }
+    images.iter().try_for_each(|image| {
+        let digest = pull(&fetch, image)?;
+        if let Some(file) = &stamp {
+            self::stamp(&fetch, image, file)?;
+        }
+        program::print(&digest)
+    })
+}
+
+/// Has the digest of an image that is held by now written into `file`: only what is unpacked, too, is done.
+fn stamp(flags: &[OsString], image: &OsStr, file: &OsStr) -> Outcome {
+    let mut fetch = program::sibling("crate-fetch")?;
+    fetch.args(flags).args(["--quiet", "--pull=never", "--stamp"]).arg(file).arg("--").arg(image);
+    let status = fetch.stdout(Stdio::null()).status().map_err(|error| program::failed(&fetch, &error))?;
+    if status.success() { Ok(()) } else { Err(Failure::told(program::code(status))) }
 }
 
 /// Fetches an image, its layers being unpacked as they land; hands back the digest of its manifest.

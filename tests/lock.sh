@@ -145,6 +145,13 @@ test_stamp_with_make() {
 	expect_code 3 crate-fetch --quiet --stamp stamp "$server/x:none"
 	same 'stamp' "$(cat stamp) $(stat -c %Y stamp)" "$TWO 1000000000"
 	same 'files beside' "$(find . -name '.stamp*')" ''
+	# The front writes it when the layers are unpacked, too: what does not unpack is not done.
+	rm stamp
+	expect_code 6 crate pull --quiet --stamp stamp "$server/x:one"
+	[ ! -e stamp ] || fail 'what does not unpack was stamped'
+	expect_code 2 crate pull --quiet --stamp stamp "$BUSYBOX" "$server/x:one"
+	expect "$(crate pull --quiet "$BUSYBOX")" crate pull --quiet --stamp stamp "$BUSYBOX"
+	same 'stamp' "$(cat stamp)" "$(cat "$WORK/out")"
 	make -s said "IMAGE=$BUSYBOX"
 	same 'said' "$(cat said)" "$(jq -r '.manifests[0].digest' "$IMAGES/busybox/index.json")"
 }
