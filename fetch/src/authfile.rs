@@ -5,7 +5,7 @@ use crate::base64;
 use crate::credentials::Login;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use store::error::Doing;
@@ -59,9 +59,8 @@ impl AuthFile {
         let doing = || format!("reading {}", path.display());
         let refuse = |why: &str| Error::Refused(format!("{}: {why}", path.display()));
         let file = match File::open(path) {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                return Self::parse(path, b"");
-            }
+            // Or in a home that is closed to this user, as after su(1).
+            Err(_) if !path.exists() => return Self::parse(path, b""),
             other => other.doing(doing)?,
         };
         let owner = file.metadata().doing(doing)?.uid();

@@ -5,7 +5,7 @@ use crate::body::reason;
 use crate::credentials::Credentials;
 use crate::header::{challenges, content_range};
 use crate::http::{Answer, Get, Http};
-use crate::registries::Place;
+use crate::registries::{Place, api_host};
 use crate::url::Url;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,8 +14,6 @@ use store::json::MANIFEST_LIMIT;
 use store::oci::Descriptor;
 use store::{Digest, Error, Reference, Result};
 
-/// The API host of `docker.io`.
-const DOCKER_HOST: &str = "registry-1.docker.io";
 /// Media types of manifests that are asked for, the preferred first.
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
@@ -64,8 +62,7 @@ impl Endpoint {
         if let Some(base) = self.base.get() {
             return Ok(base);
         }
-        let host = if self.place.host == "docker.io" { DOCKER_HOST } else { &self.place.host };
-        let base = base(&self.http, host)?;
+        let base = base(&self.http, api_host(&self.place.host))?;
         Ok(self.base.get_or_init(|| base))
     }
 
@@ -162,7 +159,7 @@ impl Endpoint {
         if let Some(length) = answer.length().filter(|length| *length != wanted) {
             return Err(refuse(&length.saturating_add(size - wanted).to_string()));
         }
-        let mut buffer = vec![0; BUFFER.min(usize::try_from(wanted).unwrap_or(BUFFER) + 1)];
+        let mut buffer = vec![0; BUFFER.min(usize::try_from(wanted).unwrap_or(BUFFER).saturating_add(1))];
         loop {
             let count = answer.read(&mut buffer)?;
             if count == 0 && ingest.offset() < size {

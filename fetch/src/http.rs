@@ -8,8 +8,9 @@ use crate::failure::Failure;
 use crate::header::{rate_limit, retry_after};
 use crate::progress::Progress;
 use crate::proxy::Proxies;
+use crate::registries::api_host;
 use crate::relay::{KEY_HEADER, Relay};
-use crate::retry::{Patience, jitter};
+use crate::retry::{self, Patience};
 use crate::route::Route;
 use crate::tls::Tls;
 use crate::url::Url;
@@ -24,19 +25,17 @@ const HOPS: usize = 10;
 const TRIES: u32 = 4;
 /// The longest that a registry may ask to wait, in seconds.
 const WAIT_LIMIT: u64 = 60;
-/// minreq's deadline in seconds, out of the way of the one that counts.
-const DAY: u64 = 86400;
 
 /// How requests are sent.
 pub struct Http {
     /// How many seconds a host may take until the head of its answer is here, and how long it may be silent then.
     pub timeout: u64,
-    /// The hosts, `HOST[:PORT]`, that may be asked in plain http, or with TLS by whoever answers.
-    pub insecure: Vec<String>,
     /// Told of waits.
     pub progress: Arc<Progress>,
     /// What is left of the run's waiting time.
     pub patience: Patience,
+    /// The hosts, `HOST[:PORT]`, that may be asked in plain http, or with TLS by whoever answers.
+    insecure: Vec<String>,
     tls: Tls,
     proxies: Proxies,
 }
@@ -75,6 +74,11 @@ impl Http {
         Ok(Self { timeout, insecure: Vec::new(), progress, patience: Patience::new(), tls, proxies })
     }
 
+    /// The user says that whoever answers for the registry `host` is to be believed.
+    pub fn believe(&mut self, host: &str) {
+        self.insecure.push(api_host(host).to_owned());
+    }
+
     /// Sends a request, again after a while where the failure looks passing (lost connection, 429, 5xx).
     pub fn get(&self, get: &Get) -> Result<Answer> {
         let mut pause = Duration::from_millis(500);
@@ -88,7 +92,7 @@ impl Http {
                 Err(failure) if failure.again => (failure.error, None),
                 Err(failure) => return Err(failure.error),
             };
-            let wait = asked.map_or(Duration::ZERO, Duration::from_secs) + jitter(pause);
+            let wait = retry::until(asked, pause);
             let too_long = asked.is_some_and(|seconds| seconds > WAIT_LIMIT);
             if left > 0 && !too_long && wait >= Duration::from_secs(2) {
                 self.progress.say(&format!("{error}; trying again in {} s", wait.as_secs()));
@@ -145,8 +149,8 @@ impl Http {
             .with_header("Accept-Encoding", "identity")
             .with_header("Connection", "close")
             .with_follow_redirects(false)
-            .with_max_headers_size(None)
-            .with_timeout(DAY);
+            .with_max_headers_size(None);
+        // No time-out: its thread for that would be a panic where there can be none more, and the route has its own.
         if get.from > 0 {
             request = request.with_header("Range", format!("bytes={}-", get.from));
         }
@@ -265,11 +269,13 @@ mod tests {
         let plain = |host: &str| Url::parse(&format!("http://{host}/")).unwrap();
         assert!(http.check(&plain("127.0.0.9")).is_ok() && http.check(&plain("[::1]:5000")).is_ok());
         assert_eq!(http.check(&plain("q.io")).unwrap_err().exit_code(), 6);
-        http.insecure.push("Q.io:80".into());
+        http.believe("Q.io:80");
         assert!(http.check(&plain("q.io")).is_ok());
         // P15: for this one host and port only.
         for other in ["q.io:5000", "a.q.io", "io"] {
             assert!(http.check(&plain(other)).is_err(), "{other}");
         }
+        http.believe("docker.io");
+        assert!(http.check(&plain("registry-1.docker.io")).is_ok());
     }
 }

@@ -162,7 +162,9 @@ fn login(request: &Request) -> Result<()> {
     let (host, repository) = (reference.host.clone(), reference.repository.clone());
     let place = Place { host, repository, insecure: request.insecure || place.is_some_and(|place| place.insecure) };
     let mut http = Http::new(30, request.cacert.as_deref(), Arc::new(Progress::new(false)))?;
-    http.insecure.extend(place.insecure.then(|| place.host.clone()));
+    if place.insecure {
+        http.believe(&place.host);
+    }
     Endpoint::new(Arc::new(http), place, &reference, Some(credentials)).login()?;
     match store {
         Some((asked, key)) => {

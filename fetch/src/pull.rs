@@ -95,7 +95,7 @@ fn pull(
     let progress = Arc::new(Progress::new(request.quiet));
     let mut http = Http::new(request.timeout, request.cacert.as_deref(), progress.clone())?;
     if request.insecure {
-        http.insecure.push(reference.host.clone());
+        http.believe(&reference.host);
     }
     let registry = Registry::open(http, reference)?;
     confine_to(store, &[request.lock.as_deref(), request.stamp.as_deref()])?;

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use store::error::Doing;
 use store::{Error, Reference, Result};
@@ -23,6 +23,11 @@ pub struct Place {
     pub repository: String,
     /// Allow plain http and certificates that nobody vouches for.
     pub insecure: bool,
+}
+
+/// The host of a registry's API: docker.io's is not the one that references name.
+pub fn api_host(host: &str) -> &str {
+    if host == "docker.io" { "registry-1.docker.io" } else { host }
 }
 
 #[derive(Deserialize)]
@@ -101,7 +106,8 @@ fn files() -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         match fs::read_dir(&dir) {
             Ok(entries) => found.extend(entries.flatten().map(|entry| entry.path())),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            // Nor of a home that is closed to this user, as after su(1).
+            Err(_) if !dir.exists() => {}
             Err(error) => return Err(error).doing(|| format!("reading {}", dir.display())),
         }
         found.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
@@ -114,7 +120,7 @@ fn files() -> Result<Vec<PathBuf>> {
 fn text(path: &Path) -> Result<Option<String>> {
     let doing = || format!("reading {}", path.display());
     let file = match File::open(path) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(_) if !path.exists() => return Ok(None),
         other => other.doing(doing)?,
     };
     let mut bytes = Vec::new();

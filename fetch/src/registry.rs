@@ -28,11 +28,18 @@ impl Registry {
     /// for here, before anything comes from a network.
     pub fn open(mut http: Http, reference: &Reference) -> Result<Self> {
         let places = registries::places(reference)?;
-        http.insecure.extend(places.iter().filter(|place| place.insecure).map(|place| place.host.clone()));
+        places.iter().filter(|place| place.insecure).for_each(|place| http.believe(&place.host));
         let http = Arc::new(http);
         let mut endpoints = Vec::new();
         for place in places {
-            let credentials = credentials::find(&place.host, &place.repository)?;
+            let credentials = match credentials::find(&place.host, &place.repository) {
+                // What anybody may pull can be had all the same; for the rest the registry answers 401.
+                Err(error @ (Error::Failed(_) | Error::Io { .. })) => {
+                    crate::tell(&format!("{error}\nhint: {} is asked without credentials", place.host));
+                    None
+                }
+                found => found?,
+            };
             let endpoint = Endpoint::new(http.clone(), place, reference, credentials);
             endpoints.push(Source { endpoint, failed: AtomicBool::new(false) });
         }

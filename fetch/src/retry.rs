@@ -36,8 +36,13 @@ impl Patience {
     }
 }
 
+/// How long to wait where a host `asked` for so many seconds, which may be any number; else about `pause`.
+pub fn until(asked: Option<u64>, pause: Duration) -> Duration {
+    asked.map_or(Duration::ZERO, Duration::from_secs).saturating_add(jitter(pause))
+}
+
 /// A time between half and all of `time`, so that many clients do not come back at the same moment.
-pub fn jitter(time: Duration) -> Duration {
+fn jitter(time: Duration) -> Duration {
     let random = u32::from(RandomState::new().hash_one(0).to_le_bytes()[0]);
     time * (256 + random) / 512
 }
@@ -54,6 +59,12 @@ mod tests {
         let waits = (0..2000).filter(|_| patience.spend(Duration::ZERO)).count();
         assert_eq!(waits, 900);
         assert!(!patience.wait(Duration::ZERO));
+    }
+
+    #[test]
+    fn any_number_of_seconds_can_be_asked_for() {
+        assert!(until(Some(u64::MAX), Duration::from_secs(4)) > BUDGET);
+        assert!(until(None, Duration::from_secs(4)) <= Duration::from_secs(4));
     }
 
     #[test]

@@ -25,7 +25,9 @@ impl Url {
 
     /// Reads an absolute URL.
     pub fn parse(text: &str) -> Result<Self> {
-        let refuse = |why: &str| Error::Refused(format!("not a URL that can be followed: {text:?}: {why}"));
+        // Whoever sent it can make it long.
+        let shown = || text.chars().take(200).collect::<String>();
+        let refuse = |why: &str| Error::Refused(format!("not a URL that can be followed: {:?}: {why}", shown()));
         if let Some(byte) = text.bytes().find(|byte| !(0x21..=0x7e).contains(byte)) {
             return Err(refuse(&format!("it has the byte {byte:#04x}")));
         }
