@@ -91,7 +91,7 @@ debian() {
 }
 
 # wrapper CARGO source|compiled FLAGS: the wrapper's text. A panic ends the program at once: nothing unwinds, so
-# unwind tables and the text of panics are left out. STD=abort keeps the text, for a program with a panic hook.
+# unwind tables and the text of panics are left out.
 wrapper() {
 	echo "#!/bin/sh"
 	no_tables="-fno-asynchronous-unwind-tables -fno-unwind-tables"
@@ -109,12 +109,8 @@ wrapper() {
 			case " $* " in
 			*" --release "*)
 				export CARGO_UNSTABLE_BUILD_STD_FEATURES=optimize_for_size
-				if [ "${STD:-}" = abort ]; then
-					export CARGO_UNSTABLE_BUILD_STD=std,panic_abort
-				else
-					export CARGO_UNSTABLE_BUILD_STD=std CARGO_UNSTABLE_PANIC_IMMEDIATE_ABORT=true
-					export CARGO_PROFILE_RELEASE_PANIC=immediate-abort
-				fi ;;
+				export CARGO_UNSTABLE_BUILD_STD=std CARGO_UNSTABLE_PANIC_IMMEDIATE_ABORT=true
+				export CARGO_PROFILE_RELEASE_PANIC=immediate-abort ;;
 			esac
 		END
 	fi
