@@ -135,13 +135,18 @@ test_certificates() {
 	brings "localhost:${server##*:}" --cacert ca.pem
 	brings "$server" --insecure
 	SSL_CERT_FILE=$PWD/ca.pem brings "$server"
-	SSL_CERT_DIR=$PWD brings "$server"
+	# Links of such a directory may lead anywhere, and so may those of certs.d.
+	mkdir linked
+	ln -s ../ca.pem linked/ca.pem
+	SSL_CERT_DIR=/none:$PWD/linked brings "$server"
 	fails 1 no-such.pem "$server" --cacert no-such.pem
 	# certs.d: for this host and port alone.
 	mkdir -p "$HOME/.config/containers/certs.d/$server"
-	cp ca.pem "$HOME/.config/containers/certs.d/$server/ca.crt"
+	ln -s "$PWD/ca.pem" "$HOME/.config/containers/certs.d/$server/ca.crt"
 	brings "$server"
 	fails 6 'certificate of localhost' "localhost:${server##*:}"
+	ln -s "$server" "$HOME/.config/containers/certs.d/localhost:${server##*:}"
+	brings "localhost:${server##*:}"
 	serve --tls name.pem name.key
 	fails 6 'certificate of 127.0.0.1' "$server" --cacert ca.pem
 	serve --tls old.pem old.key

@@ -11,7 +11,7 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStor
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::error::Doing;
 use store::{Error, Result};
@@ -19,20 +19,20 @@ use store::{Error, Result};
 /// What TLS to each host is to be.
 pub struct Tls {
     provider: Arc<CryptoProvider>,
-    /// Certificates that the command line names.
-    given: Vec<CertificateDer<'static>>,
-    /// Those and the system's, once they are wanted.
-    roots: OnceLock<RootCertStore>,
+    /// Whom every host's certificate may be vouched for by.
+    roots: RootCertStore,
     /// By host and port; empty: any host that nothing is said of. Kept, so that sessions can be resumed.
     configs: Mutex<BTreeMap<String, Arc<ClientConfig>>>,
 }
 
 impl Tls {
-    /// Trusts the certificates in `cacert` (PEM) besides the system's.
+    /// Trusts the certificates in `cacert` (PEM) besides the system's, for which SSL_CERT_FILE and SSL_CERT_DIR are read
+    /// where they are set. They are read here, for they may be anywhere, and this program is confined later.
     pub fn new(cacert: Option<&Path>) -> Result<Self> {
-        let given = cacert.map(certificates).transpose()?.unwrap_or_default();
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        Ok(Self { provider, given, roots: OnceLock::new(), configs: Mutex::default() })
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots.add_parsable_certificates(cacert.map(certificates).transpose()?.unwrap_or_default());
+        Ok(Self { provider: Arc::new(aws_lc_rs::default_provider()), roots, configs: Mutex::default() })
     }
 
     /// How TLS with `authority` is to be spoken; `insecure`: with whoever answers.
@@ -59,7 +59,7 @@ impl Tls {
         let builder = if insecure {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(self.provider.clone())))
         } else {
-            let mut roots = self.roots.get_or_init(|| self.system_roots()).clone();
+            let mut roots = self.roots.clone();
             for path in &trust.roots {
                 roots.add_parsable_certificates(certificates(path)?);
             }
@@ -78,14 +78,6 @@ impl Tls {
                 builder.with_client_auth_cert(certificates(certificate)?, secret).map_err(failed)
             }
         }
-    }
-
-    /// SSL_CERT_FILE and SSL_CERT_DIR take the place of the system's certificates.
-    fn system_roots(&self) -> RootCertStore {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        roots.add_parsable_certificates(self.given.iter().cloned());
-        roots
     }
 }
 

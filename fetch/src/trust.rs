@@ -1,5 +1,6 @@
 //! Certificates for single hosts (containers-certs.d(5)).
 
+use crate::registries::api_host;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use store::error::Doing;
@@ -14,14 +15,32 @@ pub struct Trust {
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
-/// What is said of `authority`, `HOST[:PORT]`, in the first directory that has an entry for it.
-pub fn trust(authority: &str) -> Result<Trust> {
+/// The directories that have one for each host.
+fn roots() -> impl Iterator<Item = PathBuf> {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
     let own = home.map(|home| PathBuf::from(home).join(".config/containers/certs.d"));
-    let roots = own.into_iter().chain(["/etc/containers/certs.d".into(), "/etc/docker/certs.d".into()]);
+    own.into_iter().chain(["/etc/containers/certs.d".into(), "/etc/docker/certs.d".into()])
+}
+
+/// All that `trust` may ever read, each file by its own name too: links may lead anywhere.
+pub fn readable() -> Vec<PathBuf> {
+    let within = |dir: &PathBuf| {
+        let entries = std::fs::read_dir(dir).into_iter().flatten();
+        entries.flatten().map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let mut paths: Vec<PathBuf> = roots().collect();
+    let hosts: Vec<PathBuf> = paths.iter().flat_map(within).collect();
+    let files: Vec<PathBuf> = hosts.iter().flat_map(within).collect();
+    paths.extend(hosts);
+    paths.extend(files);
+    paths
+}
+
+/// What is said of `authority`, `HOST[:PORT]`, in the first directory that has an entry for it.
+pub fn trust(authority: &str) -> Result<Trust> {
     // The name that docker.io goes by is not that of its API.
-    let name = if authority == "registry-1.docker.io" { "docker.io" } else { authority };
-    for root in roots {
+    let name = if authority == api_host("docker.io") { "docker.io" } else { authority };
+    for root in roots() {
         if let Some(trust) = read(&root.join(name))? {
             return Ok(trust);
         }
