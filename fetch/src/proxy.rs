@@ -1,5 +1,6 @@
 //! Proxies that the environment names, and the hosts that need none (curl(1), "ENVIRONMENT"; Go's `net/http`).
 
+use crate::base64;
 use crate::url::Url;
 use std::env;
 use std::net::IpAddr;
@@ -74,11 +75,8 @@ impl Proxy {
         let rest = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let (user, host) = rest.rsplit_once('@').map_or((None, rest), |(user, host)| (Some(user), host));
         let url = Url::parse(&format!("{scheme}://{host}/")).map_err(|_| "it is not an http or https URL")?;
-        let authorization = match user {
-            None => None,
-            Some(user) => Some(format!("Basic {}", base64(&decode(user).ok_or("its user is not well formed")?))),
-        };
-        Ok(Self { url, authorization })
+        let user = user.map(|user| decode(user).ok_or("its user is not well formed")).transpose()?;
+        Ok(Self { url, authorization: user.map(|user| format!("Basic {}", base64::encode(&user))) })
     }
 
     /// The header field with its credentials, or nothing.
@@ -162,20 +160,6 @@ fn decode(text: &str) -> Option<Vec<u8>> {
         bytes.push(u8::try_from(digit(rest.next())? * 16 + digit(rest.next())?).ok()?);
     }
     Some(bytes)
-}
-
-/// Base64 with padding (RFC 4648, 4).
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - group.len()));
-        for place in 0..4 {
-            let symbol = ALPHABET[bits >> (18 - 6 * place) & 63];
-            text.push(if place <= group.len() { symbol.into() } else { '=' });
-        }
-    }
-    text
 }
 
 #[cfg(test)]
