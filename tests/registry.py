@@ -41,7 +41,8 @@ Faults of all answers:
   --remaining TEXT   `ratelimit-remaining: TEXT`
   --flap             500 (give --times too)
   --headers N        N bytes of headers
-  --redirect URL     blobs are redirected to URL/v2/..., with --redirect-status (default 307)
+  --redirect URL     blobs are redirected to URL/v2/..., with the status that the repository is called by, else 307 (with
+                     --times 1 only when they are asked for first); URL may be `self`
   --basic USER:PASS  asks for Basic authentication
   --token SECONDS    asks for bearer tokens, which it hands out at /token and which live so long (--basic guards them)
   --realm URL        the realm of the token challenge, instead of its own
@@ -75,7 +76,6 @@ def arguments():
         p.add_argument("--" + name, action="store_true")
     for name in ("ask", "log", "digest", "type", "body", "redirect", "basic", "realm", "cuts", "bodies", "remaining"):
         p.add_argument("--" + name)
-    p.add_argument("--redirect-status", type=int, default=307)
     p.add_argument("--token", type=float)
     p.add_argument("--delay", type=float)
     p.add_argument("--of", default="layer")
@@ -128,7 +128,8 @@ class Registry(http.server.BaseHTTPRequestHandler):
             if self.tokens.get(token, 0) > time.monotonic():
                 return True
             scheme = "https" if o.tls else "http"
-            realm = o.realm or "%s://%s:%d/token" % (scheme, o.host, self.server.server_port)
+            own = "%s://%s:%d/token" % (scheme, o.host, self.server.server_port)
+            realm = own if o.realm is None else o.realm
             self.fail(401, "UNAUTHORIZED", WWW_Authenticate='Bearer realm="%s",service="test"' % realm)
             return False
         if not self.basic():
@@ -162,8 +163,10 @@ class Registry(http.server.BaseHTTPRequestHandler):
         kind, name = path.split("/")[-2:]
         if kind == "manifests":
             return self.manifest(name)
-        if kind == "blobs" and o.redirect:
-            return self.answer(o.redirect_status, Location=o.redirect + self.path)
+        if kind == "blobs" and o.redirect and self.faulty:
+            repository = path.split("/")[2]
+            there = "" if o.redirect == "self" else o.redirect
+            return self.answer(int(repository) if repository.isdigit() else 307, Location=there + self.path)
         if kind == "blobs":
             return self.blob(name)
         return self.fail(404, "UNSUPPORTED")

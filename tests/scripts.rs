@@ -54,6 +54,7 @@ stories! {
     lock
     logs
     oracle
+    origins
     powercut
     programs
     ps
