@@ -27,11 +27,16 @@ test_wrong_sizes() {
 	own_store
 	local size number=0
 	python3 "$TESTS/documents.py" image "$WORK/layout" tag 1 1000
-	for size in -1000 -999 -1 1 1048576 9223372036854774807 18446744073709550615 18446744073709550616 -1001; do
+	for size in -1000 -999 -1 1 1048576 18446744073709550615 18446744073709550616 -1001; do
 		serve "log$((number += 1))" --size "$size"
 		refused "$server/x:tag"
 		kill "${started[-1]}"
 	done
+	# A number that a size can be, and for which there is no room.
+	serve log --size 9223372036854774807
+	expect_code 1 crate-fetch --quiet "$server/x:tag"
+	one_line crate-fetch 'are free in'
+	clean
 }
 
 # P3: what one reader takes for an index and another for a manifest, or in two ways otherwise, is neither.
