@@ -124,8 +124,13 @@ impl Store {
     fn lock_ingest(&self, digest: &Digest, operation: FlockOperation) -> Result<(PathBuf, File)> {
         let path = self.path("ingest").join(format!("{}-{}", digest.algorithm(), digest.hex()));
         let doing = || format!("opening {}", path.display());
+        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         loop {
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+            let file = match open() {
+                // Published between the look at its name and that of landlock(7), which lets nobody write among blobs.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => open(),
+                other => other,
+            };
             let file = file.doing(doing)?;
             flock(&file, operation).doing(doing)?;
             // Whoever held the lock before may have published or given up this very file: only its name counts.
