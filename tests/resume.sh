@@ -118,6 +118,19 @@ shared_images() {
 	serve log --slow 3000000
 }
 
+# Bars fit the terminal, however narrow it is: what is wider is drawn on two lines, and never drawn over.
+test_bars_fit_the_terminal() {
+	local widest
+	needs script
+	fixture 1 2000000
+	serve log --slow 1000000
+	env -u COLUMNS TERM=xterm script -q -e -c "stty cols 60; exec crate-fetch $server/x:tag >digest" typescript >/dev/null
+	same 'digest' "$(cat digest)" "$digest"
+	sed 's/\x1b\[[0-9;]*[A-Za-z]//g' typescript | tr -d '\r' | grep '%.*\[' >bars || fail 'there are no bars'
+	widest=$(wc -L <bars)
+	[ "$widest" -lt 60 ] || fail "a bar of $widest columns"
+}
+
 # S4: 16 pulls of one image, and of one that shares its layers: each blob is asked for once, manifests once by each.
 test_16_pulls_ask_for_each_blob_once() {
 	local round pid

@@ -17,7 +17,8 @@ pub struct Progress {
 }
 
 struct Style {
-    width: usize,
+    /// As `COLUMNS` says; else the terminal is asked, which may change.
+    width: Option<usize>,
     colour: bool,
 }
 
@@ -40,7 +41,7 @@ impl Progress {
     pub fn new(quiet: bool) -> Self {
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         let terminal = std::io::stderr().is_terminal() && variable("TERM") != "dumb";
-        let width = variable("COLUMNS").parse().ok().filter(|width| (20..=1000).contains(width)).unwrap_or(80);
+        let width = variable("COLUMNS").parse().ok();
         let bars = terminal.then(|| Style { width, colour: variable("NO_COLOR").is_empty() });
         Self { quiet, bars, state: Mutex::default() }
     }
@@ -90,9 +91,11 @@ impl Progress {
         }
         out.push_str(text);
         state.drawn = 0;
-        if let Some(style) = &self.bars {
+        if let Some(style) = self.bars.as_ref().filter(|_| !state.bars.is_empty()) {
+            let asked = || rustix::termios::tcgetwinsize(std::io::stderr()).ok().map(|size| usize::from(size.ws_col));
+            let width = style.width.or_else(asked).filter(|width| (20..=1000).contains(width)).unwrap_or(80);
             for bar in &state.bars {
-                out.push_str(&bar.line(style));
+                out.push_str(&bar.line(width, style.colour));
             }
             state.drawn = state.bars.len();
         }
@@ -109,17 +112,17 @@ impl Progress {
 }
 
 impl Bar {
-    fn line(&self, style: &Style) -> String {
+    fn line(&self, width: usize, colour: bool) -> String {
         let percent = self.done.saturating_mul(100).checked_div(self.total).unwrap_or(100);
         let percent = usize::try_from(percent).unwrap_or(100).min(100);
         let text = format!("{} {:>9} {percent:>3}%", self.label, bytes(self.total));
-        let space = style.width.saturating_sub(text.len() + 4);
+        let space = width.saturating_sub(text.len() + 4);
         if space < 5 {
-            let short: String = text.chars().take(style.width.saturating_sub(1)).collect();
+            let short: String = text.chars().take(width.saturating_sub(1)).collect();
             return format!("{short}\n");
         }
         let full = space * percent / 100;
-        let (begin, end) = if style.colour { ("\x1b[32m", "\x1b[0m") } else { ("", "") };
+        let (begin, end) = if colour { ("\x1b[32m", "\x1b[0m") } else { ("", "") };
         format!("{text} [{begin}{}{end}{}]\n", "=".repeat(full), " ".repeat(space - full))
     }
 }
@@ -144,13 +147,12 @@ mod tests {
     #[test]
     fn bars_fit_the_width() {
         let bar = |done, total| Bar { label: "layer 0123456789ab".into(), done, total };
-        for (width, colour) in [(80, false), (40, false), (20, false)] {
-            let style = Style { width, colour };
+        for width in [80, 40, 20] {
             for (done, total) in [(0, 0), (0, 10), (5, 10), (10, 10), (20, 10), (u64::MAX, u64::MAX)] {
-                assert!(bar(done, total).line(&style).trim_end().len() < width);
+                assert!(bar(done, total).line(width, false).trim_end().len() < width);
             }
         }
-        let line = bar(5, 10).line(&Style { width: 60, colour: false });
+        let line = bar(5, 10).line(60, false);
         assert!(line.contains(" 50% ["));
     }
 
