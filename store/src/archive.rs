@@ -81,7 +81,7 @@ pub struct Archive<'a> {
     /// How much of the entry's data is yet to come.
     data: u64,
     /// How much fills its last block.
-    padding: u64,
+    padding: usize,
     entries: u64,
 }
 
@@ -199,15 +199,18 @@ impl<'a> Archive<'a> {
         Ok(Ok(()))
     }
 
+    /// Passes over what is left of the entry's data, and over its padding, which may be missing at the archive's end: umoci
+    /// 0.4 leaves it out, and other readers of layers do not miss it.
     fn skip_data(&mut self) -> Result<()> {
-        self.data += self.padding;
-        self.padding = 0;
         loop {
             match self.data()?.len() {
-                0 => return Ok(()),
+                0 => break,
                 count => self.consume(count),
             }
         }
+        let padding = &mut [0; BLOCK][..std::mem::take(&mut self.padding)];
+        let read = crate::inflate::read_full(&mut self.input, padding);
+        read.map(drop).map_err(|error| refusal(error, "reading the archive"))
     }
 
     /// Begins an entry's data of `size` bytes.
@@ -216,7 +219,7 @@ impl<'a> Archive<'a> {
             return Err(refused("its size is out of range"));
         }
         self.data = size;
-        self.padding = size.next_multiple_of(BLOCK as u64) - size;
+        self.padding = write::padding(size);
         Ok(())
     }
 

@@ -56,7 +56,8 @@ impl Document {
         }
         let manifest: Manifest = json::make(document, what)?;
         let config = manifest.config.media_type.as_str();
-        if config != media::CONFIG && config != media::DOCKER_CONFIG {
+        // Docker's first manifests of this schema say nothing certain of it (distribution#1621).
+        if is_specific(config) && config != media::CONFIG && config != media::DOCKER_CONFIG {
             return Err(refuse(format!("it is not a container image: its config is of type {config:?}")));
         }
         Ok(Self::Manifest(manifest, own.unwrap_or(media::MANIFEST)))
@@ -65,7 +66,10 @@ impl Document {
 
 /// Does this media type say more than that there are bytes, text or JSON? Simple servers know no better.
 fn is_specific(media_type: &str) -> bool {
-    !matches!(media_type, "" | "application/json" | "application/octet-stream" | "text/plain" | "text/json")
+    !matches!(
+        media_type,
+        "" | "application/json" | "application/octet-stream" | "text/plain" | "text/json" | "text/html"
+    )
 }
 
 #[cfg(test)]
@@ -93,6 +97,8 @@ mod tests {
         }
         let docker = manifest(&format!(r#""mediaType":"{}","#, media::DOCKER_MANIFEST));
         assert!(matches!(read(&docker, None), Ok(Document::Manifest(_, media::DOCKER_MANIFEST))));
+        let old = manifest("").replace(media::CONFIG, "application/octet-stream");
+        assert!(matches!(read(&old, Some(media::DOCKER_MANIFEST)), Ok(Document::Manifest(..))));
         let index = r#"{"schemaVersion":2,"manifests":[],"annotations":{"a":"b"}}"#;
         assert!(matches!(read(index, Some(media::DOCKER_LIST)), Ok(Document::Index(_))));
     }

@@ -43,6 +43,10 @@ pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation where containerd and docker write an image's full name.
 pub const FULL_NAME: &str = "io.containerd.image.name";
 
+/// The annotation of an entry of `index.json` that tells which file or directory it was loaded from: a digest of that path and
+/// the reference.
+pub const ORIGIN: &str = "crate.source";
+
 /// A content descriptor (image-spec, `descriptor.md`). Unknown fields are kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Descriptor {
@@ -69,7 +73,12 @@ impl Descriptor {
 
     /// The reference that an entry of `index.json` carries.
     pub fn ref_name(&self) -> Option<&str> {
-        self.annotations.as_ref()?.get(REF_NAME).map(String::as_str)
+        self.annotation(REF_NAME)
+    }
+
+    /// An annotation's text.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.as_ref()?.get(key).map(String::as_str)
     }
 }
 
@@ -84,6 +93,18 @@ pub struct Index {
     pub manifests: Vec<Descriptor>,
     /// Fields that this version does not know.
     pub extra: Vec<(String, Value)>,
+}
+
+impl Index {
+    /// Makes `name` refer to `manifest`, and to nothing else.
+    pub fn refer(&mut self, name: &str, manifest: &Descriptor) {
+        let mut entry = manifest.clone();
+        entry.annotations.get_or_insert_default().insert(REF_NAME.to_owned(), name.to_owned());
+        match self.manifests.iter().position(|entry| entry.ref_name() == Some(name)) {
+            Some(place) => self.manifests[place] = entry,
+            None => self.manifests.push(entry),
+        }
+    }
 }
 
 /// An image manifest (image-spec, `manifest.md`). Only read: manifests are kept as the bytes received.
@@ -184,7 +205,7 @@ impl FromJson for Index {
         Ok(Self {
             schema_version: fields.take("schemaVersion")?,
             media_type: fields.take("mediaType")?,
-            manifests: fields.take("manifests")?,
+            manifests: fields.list("manifests")?,
             extra: fields.rest(),
         })
     }
@@ -208,7 +229,7 @@ impl FromJson for Manifest {
             schema_version: fields.take("schemaVersion")?,
             media_type: fields.take("mediaType")?,
             config: fields.take("config")?,
-            layers: fields.take("layers")?,
+            layers: fields.list("layers")?,
         })
     }
 }

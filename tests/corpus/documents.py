@@ -58,7 +58,7 @@ def types():
     fine = {("media", "null"), ("media", "text"), ("digest", "text")}
     for name, path in paths.items():
         for wrong, value in WRONG.items():
-            if (name, wrong) not in fine and not (name == "layers" and wrong == "list"):
+            if (name, wrong) not in fine and not (name == "layers" and wrong in ("list", "null")):
                 yield changed("manifest-%s-%s" % (name, wrong), put(path, value))
     for wrong in ("number", "text", "true", "list", "nested", "fraction", "huge"):
         yield changed("config-rootfs-" + wrong, field("config", "rootfs", WRONG[wrong]))

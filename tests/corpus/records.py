@@ -151,8 +151,11 @@ def ends():
     for name, end in (("garbage", END + b"garbage"), ("entry", END + NEXT), ("one-zero-entry", bytes(512) + NEXT), ("half-block", bytes(100)),
                       ("last-bit", END + bytes(8191) + b"\x01"), ("part", NEXT[:300])):
         yield layer("after-" + name, good + end)
-    for length in (1, 100, 511, 513, 600, 1000, 1024, 1500, 1511, 1512, 1535):
+    for length in (1, 100, 511, 513, 600, 1000, 1024, 1500, 1511):
         yield layer("cut-%d" % length, good[:length])
+    for length in (1512, 1513, 1535):
+        yield layer("cut-padding-%d" % length, good[:length], 0, tree=tree)
+    yield layer("cut-extension-padding", raw(record(b"path=a\n"))[:-1])
     yield layer("not-tar", b"#!/bin/sh\necho\n" * 100)
     yield layer("not-tar-short", b"x")
     yield layer("data-dir", blocks(header(b"d", b"5", 512) + bytes(512), NEXT))

@@ -81,7 +81,7 @@ fn refuses_what_readers_differ_about() {
         vec![file.clone(), one_zero, file.clone(), end()],
         vec![file.clone(), end(), file.clone()],
         vec![file.clone(), vec![0; 100]],
-        vec![file[..600].to_vec()],
+        vec![file[..516].to_vec()],
         vec![path("x"), path("y"), file.clone()],
         vec![path("x"), long.clone(), file.clone()],
         vec![long.clone(), long.clone(), file.clone()],
@@ -101,6 +101,9 @@ fn refuses_what_readers_differ_about() {
         vec![entry(b'x', b"x", &vec![b' '; 1 << 20]), file.clone()],
     ] {
         assert!(is_refused(&parts), "{:?}", String::from_utf8_lossy(&parts.concat()[..200.min(parts.concat().len())]));
+    }
+    for whole in [517, 600, 1024] {
+        assert!(!is_refused(&[file[..whole].to_vec()]), "{whole}");
     }
     let mut changed = file.clone();
     changed[3] ^= 1;

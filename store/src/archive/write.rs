@@ -92,7 +92,7 @@ impl<'a> Writer<'a> {
 }
 
 /// What is missing to a whole block.
-fn padding(size: u64) -> usize {
+pub fn padding(size: u64) -> usize {
     let over = usize::try_from(size % BLOCK as u64).unwrap_or(0);
     (BLOCK - over) % BLOCK
 }

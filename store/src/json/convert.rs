@@ -59,6 +59,12 @@ impl Fields {
         self.take::<Option<T>>(name).map(Option::unwrap_or_default)
     }
 
+    /// Takes a list out that must be there. Go's tools write an empty one as `null`.
+    pub fn list<T: FromJson>(&mut self, name: &str) -> Result<Vec<T>, Wrong> {
+        let there = self.0.iter().any(|(key, _)| key == name);
+        if there { self.take_or_default(name) } else { self.take(name) }
+    }
+
     /// The names of all that was not taken.
     pub fn names(self) -> Vec<String> {
         self.0.into_iter().map(|(name, _)| name).collect()

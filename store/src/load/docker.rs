@@ -18,7 +18,7 @@ struct Listed {
 impl FromJson for Listed {
     fn from_json(value: Value) -> std::result::Result<Self, Wrong> {
         let mut fields = Fields::from_json(value)?;
-        Ok(Self { config: fields.take("Config")?, repo_tags: fields.take("RepoTags")?, layers: fields.take("Layers")? })
+        Ok(Self { config: fields.take("Config")?, repo_tags: fields.take("RepoTags")?, layers: fields.list("Layers")? })
     }
 }
 
