@@ -47,6 +47,16 @@ pub struct Pack<'a> {
     changed: u64,
 }
 
+/// What is at a place, and how to open it.
+struct Found<'a> {
+    parent: BorrowedFd<'a>,
+    name: &'a [u8],
+    stat: Stat,
+    /// Its path in the archive.
+    path: Vec<u8>,
+    resolve: ResolveFlags,
+}
+
 /// A directory that is being read.
 struct Level {
     dir: OwnedFd,
@@ -78,7 +88,8 @@ impl<'a> Pack<'a> {
             let parent = if start == 0 { b"." } else { &path[..start] };
             let parent = open(parent, OFlags::PATH | OFlags::DIRECTORY)?;
             let found = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| missing(error, path))?;
-            self.entry(parent.as_fd(), name, &found, name.to_owned(), ResolveFlags::empty())?
+            let (parent, path, resolve) = (parent.as_fd(), name.to_owned(), ResolveFlags::empty());
+            self.entry(Found { parent, name, stat: found, path, resolve })?
         };
         if first.is_none() && self.sockets + self.changed > before {
             let path = shown(path);
@@ -111,11 +122,11 @@ impl<'a> Pack<'a> {
         if path.len() > PATH_LIMIT {
             return Err(Error::Failed(format!("{}: its path is longer than {PATH_LIMIT} bytes", shown(&path))));
         }
-        let beyond = if self.rules.one_file_system { ResolveFlags::NO_XDEV } else { ResolveFlags::empty() };
+        let resolve = if self.rules.one_file_system { ResolveFlags::NO_XDEV } else { ResolveFlags::empty() };
         let Some(stat) = status(parent, name).doing(|| format!("looking at {}", shown(&path)))? else {
             return Ok(self.gone());
         };
-        self.entry(parent, name, &stat, path, beyond)
+        self.entry(Found { parent, name, stat, path, resolve })
     }
 
     fn gone(&mut self) -> Option<Level> {
@@ -124,20 +135,14 @@ impl<'a> Pack<'a> {
     }
 
     /// Adds one entry. A directory is handed back, for what is in it.
-    fn entry(
-        &mut self,
-        parent: BorrowedFd<'_>,
-        name: &[u8],
-        stat: &Stat,
-        path: Vec<u8>,
-        resolve: ResolveFlags,
-    ) -> Result<Option<Level>> {
+    fn entry(&mut self, found: Found<'_>) -> Result<Option<Level>> {
+        let Found { parent, name, stat, .. } = found;
         let device = || (major(stat.st_rdev), minor(stat.st_rdev));
         let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile | FileType::Directory => return self.open(parent, name, stat, path, resolve),
+            FileType::RegularFile | FileType::Directory => return self.open(found),
             FileType::Symlink => match readlinkat(parent, name, Vec::new()) {
                 Err(Errno::NOENT | Errno::INVAL) => return Ok(self.gone()),
-                other => Kind::Symlink(other.doing(|| format!("reading {}", shown(&path)))?.into_bytes()),
+                other => Kind::Symlink(other.doing(|| format!("reading {}", shown(&found.path)))?.into_bytes()),
             },
             FileType::Fifo => Kind::Fifo,
             FileType::CharacterDevice => Kind::Character(device().0, device().1),
@@ -147,25 +152,19 @@ impl<'a> Pack<'a> {
                 return Ok(None);
             }
         };
-        written(self.writer.entry(&entry(path, kind, stat)))?;
+        written(self.writer.entry(&entry(found.path, kind, &stat)))?;
         Ok(None)
     }
 
     /// Adds a file or directory, which may have become something else since it was looked at.
-    fn open(
-        &mut self,
-        parent: BorrowedFd<'_>,
-        name: &[u8],
-        stat: &Stat,
-        path: Vec<u8>,
-        resolve: ResolveFlags,
-    ) -> Result<Option<Level>> {
+    fn open(&mut self, found: Found<'_>) -> Result<Option<Level>> {
+        let Found { parent, name, stat, path, resolve } = found;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         match openat2(parent, name, flags, Mode::empty(), resolve | ResolveFlags::BENEATH) {
             Ok(file) => self.opened(file, path),
             // Something is mounted there: of a directory the place itself is kept.
-            Err(Errno::XDEV) if is(stat, FileType::Directory) => {
-                written(self.writer.entry(&entry([&path[..], b"/"].concat(), Kind::Directory, stat)))?;
+            Err(Errno::XDEV) if is(&stat, FileType::Directory) => {
+                written(self.writer.entry(&entry([&path[..], b"/"].concat(), Kind::Directory, &stat)))?;
                 Ok(None)
             }
             Err(Errno::XDEV) => Ok(None),

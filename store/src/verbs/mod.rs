@@ -128,6 +128,25 @@ pub fn operands_and(
     Ok(Some(all))
 }
 
+/// Does [`operands`] for a verb that wants some of what `wants` says, and knows `--force`; says whether that is there.
+pub fn operands_and_force(
+    args: lexopt::Parser,
+    help: &str,
+    verb: &str,
+    wants: &str,
+) -> Result<Option<(Vec<String>, bool)>> {
+    let mut force = false;
+    let flag = |argument: &lexopt::Arg<'_>| {
+        let known = matches!(argument, Short('f') | Long("force"));
+        force |= known;
+        known
+    };
+    match operands_and(args, help, flag)? {
+        Some(all) if all.is_empty() => Err(misused(verb, wants)),
+        all => Ok(all.map(|all| (all, force))),
+    }
+}
+
 /// Does `what` for each operand, whatever fails; the last failure is the outcome, and earlier ones are told.
 pub fn each(all: &[String], mut what: impl FnMut(&str) -> Result<()>) -> Result<()> {
     let mut failed: Option<Error> = None;

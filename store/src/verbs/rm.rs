@@ -1,7 +1,6 @@
 //! `crate-store rm`.
 
-use super::{each, misused, operands_and, print, removal};
-use lexopt::prelude::*;
+use super::{each, operands_and_force, print, removal};
 use std::time::{Duration, Instant};
 use store::{Error, Result, Store};
 
@@ -21,18 +20,9 @@ A user whose containers have mapped ids wants: crate-sup unshare crate-store rm 
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub fn run(args: lexopt::Parser) -> Result<()> {
-    let mut force = false;
-    let flag = |argument: &lexopt::Arg<'_>| {
-        let known = matches!(argument, Short('f') | Long("force"));
-        force |= known;
-        known
-    };
-    let Some(all) = operands_and(args, HELP, flag)? else {
+    let Some((all, force)) = operands_and_force(args, HELP, "rm", "wants a container")? else {
         return Ok(());
     };
-    if all.is_empty() {
-        return Err(misused("rm", "wants a container"));
-    }
     let store = Store::open()?;
     each(&all, |text| match remove(&store, text, force) {
         Err(Error::NotFound(_)) if force => Ok(()),

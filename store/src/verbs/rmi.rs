@@ -1,7 +1,6 @@
 //! `crate-store rmi`.
 
-use super::{each, misused, operands_and, print, tell};
-use lexopt::prelude::*;
+use super::{each, operands_and_force, print, tell};
 use store::{Result, Store};
 
 const HELP: &str = "\
@@ -21,18 +20,9 @@ container uses it, or it was given by its digest and has several references.
 pub const IN_USE: &str = "the store is in use: what the image took is left for crate-store gc";
 
 pub fn run(args: lexopt::Parser) -> Result<()> {
-    let mut force = false;
-    let flag = |argument: &lexopt::Arg<'_>| {
-        let known = matches!(argument, Short('f') | Long("force"));
-        force |= known;
-        known
-    };
-    let Some(all) = operands_and(args, HELP, flag)? else {
+    let Some((all, force)) = operands_and_force(args, HELP, "rmi", "wants an image")? else {
         return Ok(());
     };
-    if all.is_empty() {
-        return Err(misused("rmi", "wants an image"));
-    }
     each(&all, |text| {
         // Opened anew for each: sweeping leaves the store locked exclusively.
         let removed = Store::open()?.remove_image(text, force)?;
