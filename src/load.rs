@@ -11,7 +11,8 @@ usage: crate load [-i FILE] [--force] [-q]
 
 Brings the images of an archive, as docker save, podman save and crate save write them, from
 FILE or standard input, ready to run; prints the digest of each. They keep the references that
-they carry; one that means another image here stays as it is, and the archive is refused.
+they carry; one that means another image here, which did not come from this very FILE, stays
+as it is, and the archive is refused.
 
   -i, --input FILE   read FILE; - is standard input
       --force        let references come to mean the images of the archive

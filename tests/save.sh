@@ -97,6 +97,27 @@ test_names_do_not_move() {
 	done
 	expect_code 4 crate load -i "$IMAGES/busybox.oci.tar"
 	same 'images' "$(crate images --no-trunc)" "$before"
+	# What a source brought under a name, it may bring anew; what the user made of that, or another source, not.
+	mkdir own other
+	cp -a "$IMAGES/config/." own
+	cp -a "$IMAGES/busybox/." other
+	jq -c '.manifests[0].annotations["org.opencontainers.image.ref.name"] = "own:1"' "$IMAGES/config/index.json" >new
+	cat new >own/index.json
+	expect_code 0 crate pull -q oci:own
+	expect_code 0 crate tag own:1 busybox:own
+	cp -a "$IMAGES/busybox/blobs" own
+	for name in own:1 busybox:own; do
+		jq -c --arg name "$name" '.manifests[0].annotations["org.opencontainers.image.ref.name"] = $name' \
+			"$IMAGES/busybox/index.json" | tee own/index.json >other/index.json
+		expect_code 4 crate pull oci:other
+		if [ "$name" = own:1 ]; then
+			expect_code 0 crate run --rm oci:own true
+			expect "$DIGEST" crate inspect -f '{{.Id}}' own:1
+		else
+			expect_code 4 crate pull oci:own
+		fi
+	done
+	expect_code 0 crate rmi own:1 busybox:own
 	# The same image is no other one, however its layers are packed.
 	expect_code 0 crate load -i config.tar
 	expect "$DIGEST" crate load --force -i "$IMAGES/busybox.oci.tar"

@@ -128,10 +128,10 @@ fn pull(
 
 /// Does a manifest or index of this digest lead to the image that is held?
 fn leads_to(digest: &Digest, image: &Image, platform: &Platform) -> bool {
-    let index = image.descriptor.annotations.as_ref().and_then(|all| all.get(INDEX));
+    let index = image.descriptor.annotation(INDEX);
     // What was chosen for another platform need not be what is best for this one.
     let chosen = || image.descriptor.platform.as_ref().is_some_and(|own| platform.rank(own) == Some(0));
-    *digest == image.descriptor.digest || index.is_some_and(|index| index == digest.as_str()) && chosen()
+    *digest == image.descriptor.digest || index == Some(digest.as_str()) && chosen()
 }
 
 /// The manifest that a reference leads to.

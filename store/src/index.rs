@@ -2,7 +2,7 @@
 
 use crate::error::{Doing, Error, Result};
 use crate::json::{self, Value};
-use crate::oci::{Descriptor, Index, REF_NAME};
+use crate::oci::{Descriptor, Index};
 use crate::root::{Store, when_whole};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
@@ -45,20 +45,8 @@ impl Store {
 
     /// Makes `name` refer to `manifest`, and to nothing else. Everything the manifest needs must be here already.
     pub fn set_reference(&self, name: &str, manifest: &Descriptor) -> Result<()> {
-        self.set_references(&[(name.to_owned(), manifest.clone())])
-    }
-
-    /// Does [`Store::set_reference`] for several at once: after a crash all are there, or none.
-    pub fn set_references(&self, entries: &[(String, Descriptor)]) -> Result<()> {
         self.change_index(|index| {
-            for (name, manifest) in entries {
-                let mut entry = manifest.clone();
-                entry.annotations.get_or_insert_default().insert(REF_NAME.to_owned(), name.clone());
-                match index.manifests.iter().position(|entry| entry.ref_name() == Some(name)) {
-                    Some(place) => index.manifests[place] = entry,
-                    None => index.manifests.push(entry),
-                }
-            }
+            index.refer(name, manifest);
             Ok(())
         })
     }

@@ -7,13 +7,14 @@ mod layout;
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
 use crate::image::Image;
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, Index, ORIGIN};
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::root::Store;
+use crate::root::{Store, absolute};
 use contents::Contents;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Where images come from.
@@ -145,38 +146,60 @@ impl Loading<'_> {
 
     /// Tells of images that are complete in the store, and gives them their references: all of them or none.
     fn keep(&mut self, images: &[(Image, Vec<String>)]) -> Result<()> {
-        for (image, names) in images {
-            names.iter().try_for_each(|name| self.may_move(name, image))?;
-        }
+        self.may_move(&self.store.index()?, images)?;
         let mut entries = Vec::new();
         for (image, names) in images {
             for (layer, diff_id) in image.manifest.layers.iter().zip(image.diff_ids()) {
                 (self.arrived)(Arrival::Layer(&layer.digest, diff_id))?;
             }
-            let digest = &image.descriptor.digest;
-            let mut descriptor = Descriptor::new(&image.descriptor.media_type, digest.clone(), image.descriptor.size);
-            descriptor.platform = Some(image.config.platform());
-            entries.extend(names.iter().map(|name| (name.clone(), descriptor.clone())));
+            for name in names {
+                let digest = &image.descriptor.digest;
+                let mut entry = Descriptor::new(&image.descriptor.media_type, digest.clone(), image.descriptor.size);
+                entry.platform = Some(image.config.platform());
+                if let Some(origin) = self.origin(name)? {
+                    entry.annotations.get_or_insert_default().insert(ORIGIN.to_owned(), origin);
+                }
+                entries.push((name, entry));
+            }
         }
-        self.store.set_references(&entries)?;
+        self.store.change_index(|index| {
+            // Other programs may have changed it meanwhile.
+            self.may_move(index, images)?;
+            for (name, manifest) in &entries {
+                index.refer(name, manifest);
+            }
+            Ok(())
+        })?;
         for (image, names) in images {
             names.iter().try_for_each(|name| (self.arrived)(Arrival::Image(image, name)))?;
         }
         Ok(())
     }
 
-    /// An archive moves no reference of the store to another image, unless the caller wants that.
-    fn may_move(&self, name: &str, image: &Image) -> Result<()> {
+    /// A source moves no reference of the store to another image, but those that it made itself, unless the caller wants
+    /// that.
+    fn may_move(&self, index: &Index, images: &[(Image, Vec<String>)]) -> Result<()> {
         if self.options.force || self.options.name.is_some() {
             return Ok(());
         }
+        for (image, names) in images {
+            for name in names {
+                self.may_name(index, image, name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn may_name(&self, index: &Index, image: &Image, name: &str) -> Result<()> {
         let reference: Option<Reference> = name.parse().ok();
         if reference.and_then(|reference| reference.digest).is_some_and(|digest| digest != image.descriptor.digest) {
             return Err(Error::Refused(format!("an image that is not {name} carries that name")));
         }
-        let entry = self.store.index()?.manifests.into_iter().find(|entry| entry.ref_name() == Some(name));
+        let entry = index.manifests.iter().find(|entry| entry.ref_name() == Some(name));
+        let origin = self.origin(name)?;
+        let entry = entry.filter(|entry| origin.is_none() || entry.annotation(ORIGIN) != origin.as_deref());
         // The same config is the same image, whatever its layers are compressed with; what is damaged may be replaced.
-        let held = entry.and_then(|entry| self.store.entry_image(&entry, &image.config.platform()).ok());
+        let held = entry.and_then(|entry| self.store.entry_image(entry, &image.config.platform()).ok());
         match held.filter(|held| held.manifest.config.digest != image.manifest.config.digest) {
             Some(held) => Err(Error::Busy(format!(
                 "{name} is another image here: {}\nhint: load it with --force, or under another name with --as",
@@ -184,6 +207,14 @@ impl Loading<'_> {
             ))),
             None => Ok(()),
         }
+    }
+
+    /// Tells, of a reference, which file or directory it comes from. Not as a path: a store can be shown to others. With the
+    /// reference, so that another one of the image, which the user made, is not this.
+    fn origin(&self, name: &str) -> Result<Option<String>> {
+        let Some(path) = self.source.path() else { return Ok(None) };
+        let path = absolute(path.to_owned())?;
+        Ok(Some(Digest::of(&[path.as_os_str().as_bytes(), b"\0", name.as_bytes()].concat()).hex().to_owned()))
     }
 
     /// The full reference to keep an image under: `--as`, else the first of `carried` that is one.

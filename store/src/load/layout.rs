@@ -114,8 +114,7 @@ fn known_version(path: &Path) -> Result<()> {
 
 /// The names that an entry carries, the fullest first.
 fn names(entry: &Descriptor) -> Vec<String> {
-    let full = entry.annotations.as_ref().and_then(|all| all.get(FULL_NAME));
-    full.map(String::as_str).into_iter().chain(entry.ref_name()).map(str::to_owned).collect()
+    entry.annotation(FULL_NAME).into_iter().chain(entry.ref_name()).map(str::to_owned).collect()
 }
 
 /// Opens a file of a layout. What is none, such as a FIFO, would block or have effects of its own.

@@ -20,7 +20,7 @@ digest of each image's manifest. SOURCE is one of
   FILE or -                    an archive of either kind; - is standard input
 
 An image is kept under the references that it carries; where one of them means another image
-here, all of the archive is refused.
+here, which did not come from this very file or directory, all of the archive is refused.
 
       --as REF             keep it under this reference
       --force              let references come to mean the images of SOURCE
