@@ -105,8 +105,11 @@ test_damaged_layers() {
 	expect_code 6 crate-store fsck
 	has "$WORK/out" "layers/${layer##*/}"
 	mended
-	# What is missing is unpacked again by whoever wants it.
+	# What is missing is unpacked again by whoever wants it. Those above it cannot be compared, which is no fault of theirs.
 	in_userns rm -rf "$layer"
+	expect_code 0 crate fsck --layers
+	in_userns rm -rf "$CRATE_ROOT/layers/$(jq -r '.rootfs.diff_ids[0]' "$(blob "$(of_manifest .config.digest)")" | cut -d : -f 2)"
+	expect_code 0 crate fsck --layers
 	expect_code 0 crate run --rm --pull never "$TARGET" true
 	expect_code 0 crate fsck --layers
 }
@@ -148,6 +151,30 @@ test_damaged_layout_file() {
 	expect_code 1 crate-store images
 	one_line crate-store oci-layout
 	rm -f "$CRATE_ROOT/oci-layout"
+	others_run
+	expect_code 0 crate fsck
+}
+
+# S7: what a damaged container may use stays, and all else goes on.
+test_a_damaged_bundle_stops_nothing() {
+	damaged_store
+	local id layer
+	layer=$(jq -r '.rootfs.diff_ids[1]' "layout/blobs/sha256/$(of_manifest .config.digest | cut -d : -f 2)")
+	layer=$CRATE_ROOT/layers/${layer#sha256:}
+	id=$(crate create "$BUSYBOX" true)
+	harm garbage "$CRATE_ROOT/containers/$id/config.json"
+	expect_code 0 crate rmi "$TARGET"
+	[ ! -e "$(blob "$(manifest)")" ] || fail 'the manifest stays'
+	[ -d "$layer" ] || fail 'a layer is gone that a container may need'
+	echo x >"$CRATE_ROOT/ingest/remains"
+	expect_code 6 crate gc
+	has "$WORK/err" "container ${id:0:12} cannot be read"
+	[ ! -e "$CRATE_ROOT/ingest/remains" ] || fail 'gc left what is unfinished'
+	[ -d "$layer" ] || fail 'a layer is gone that a container may need'
+	others_run
+	expect_code 0 crate rm "$id"
+	expect_code 0 crate gc
+	[ ! -d "$layer" ] || fail 'the layer stays'
 	others_run
 	expect_code 0 crate fsck
 }

@@ -102,6 +102,7 @@ test_a_private_copy_where_the_overlay_is_refused() {
 		crate start -a kept 2>second
 		cat merged/store/containers/kept/rootfs/file
 		crate run --rm localhost/edge:1 true 2>/dev/null
+		crate fsck
 		crate rm kept
 		ls merged/store/containers merged/store/ingest' sh
 	has first 'a private copy'

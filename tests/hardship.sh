@@ -112,6 +112,26 @@ test_odd_clocks() {
 	done
 }
 
+# S5: what another tool has just written stays for a while, though nothing leads to it. What crate has not: also where who
+# published it was killed before it had made it read-only (S1).
+test_what_other_tools_have_just_written_stays() {
+	own_store
+	crate-store images
+	local blob
+	blob=$CRATE_ROOT/blobs/sha256/$(printf 'x' | sha256sum | cut -d ' ' -f 1)
+	printf x >"$blob"
+	for mode in 600 644; do
+		chmod "$mode" "$blob"
+		expect_code 0 crate-store gc
+		[ -e "$blob" ] || fail "a blob of mode $mode is gone"
+	done
+	for mode in 1600 444; do
+		printf x >new && chmod "$mode" new && mv -f new "$blob"
+		expect_code 0 crate-store gc
+		[ ! -e "$blob" ] || fail "a blob of mode $mode stays"
+	done
+}
+
 # S11: of a newer format nothing is read, changed or collected.
 test_a_newer_store_is_left_alone() {
 	own_store

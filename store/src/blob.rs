@@ -12,6 +12,10 @@ use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// The bit of a file's mode that says: this is on its way into the store, or was published by a program that was ended
+/// before it made it read-only. Files of other tools do not have it.
+pub const OURS: u32 = 0o1000;
+
 impl Store {
     /// Where the blob of this digest is, or would be.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
@@ -124,7 +128,9 @@ impl Store {
     fn lock_ingest(&self, digest: &Digest, operation: FlockOperation) -> Result<(PathBuf, File)> {
         let path = self.path("ingest").join(format!("{}-{}", digest.algorithm(), digest.hex()));
         let doing = || format!("opening {}", path.display());
-        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600 | OURS);
+        let open = || options.open(&path);
         loop {
             let file = match open() {
                 // Published between the look at its name and that of landlock(7), which lets nobody write among blobs.
@@ -231,10 +237,10 @@ impl Ingest<'_> {
         // Other tools write a manifest again that is here already, in place: its owner must be allowed to.
         let media = &self.expected.media_type;
         let mode = if media::is_manifest(media) || media::is_index(media) { 0o644 } else { 0o444 };
-        // Only then: another program that is about to wait for this file must be able to open it.
         if target.is_dir() {
             tree::remove(&target)?; // No blob: somebody has put it there.
         }
+        // The mode comes last: another program that is about to wait for this file must be able to open it.
         let published = (self.file.sync_all())
             .and_then(|()| fs::rename(&self.path, &target))
             .and_then(|()| self.file.set_permissions(fs::Permissions::from_mode(mode)));

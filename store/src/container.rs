@@ -119,11 +119,17 @@ impl Container {
 
     /// Is this what a power cut has left of a [temporary](Container::is_temporary) container? It is garbage.
     pub fn is_remains(&self) -> bool {
-        let whole = || {
-            self.config().and_then(|config| config.layers()).is_ok()
-                && ["rootfs", "upper", "work"].iter().all(|part| self.dir.join(part).is_dir())
-        };
+        let whole = || self.config().and_then(|config| config.layers()).is_ok() && self.missing_part().is_none();
         self.is_temporary() && !whole() && self.dir.exists()
+    }
+
+    /// A directory of the bundle that should be there and is not.
+    pub fn missing_part(&self) -> Option<&'static str> {
+        let rootfs = self.dir.join("rootfs");
+        // A copy of the layers takes the place of both: there is no upper directory then.
+        let copied = || fs::read_dir(&rootfs).map_or(true, |mut entries| entries.next().is_some());
+        let missing = |part: &&str| !(self.dir.join(part).is_dir() || *part == "upper" && copied());
+        ["rootfs", "upper", "work"].into_iter().find(missing)
     }
 
     /// The container's directory for what runs, `RUN/ID/`, made where it is missing.

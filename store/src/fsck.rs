@@ -3,9 +3,11 @@
 use crate::container::{self, Container};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
+use crate::gc::Freed;
 use crate::json::MANIFEST_LIMIT;
 use crate::oci::{Descriptor, Index, media};
 use crate::root::{EMPTY_INDEX, Store, sync_dir};
+use crate::state::State;
 use crate::tree;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -78,38 +80,47 @@ impl Store {
         Ok(Found { faults, blobs, layers })
     }
 
-    /// Removes the blobs and layers that a check has found damaged, so that pulling their images brings them anew; says
-    /// how many. A layer that a container runs on stays, with an error. Nobody else may use the store meanwhile.
-    pub fn repair(&self, found: &Found) -> Result<(usize, usize)> {
-        let mut running = BTreeSet::new();
-        for container in self.containers()? {
-            if container.state(self)?.is_alive() {
-                running.extend(container.config()?.layers()?);
-            }
-        }
+    /// Removes the blobs and layers that a check has found damaged, so that pulling their images brings them anew. A layer
+    /// that a container runs on stays, with an error. Nobody else may use the store meanwhile.
+    pub fn repair(&self, found: &Found) -> Result<Freed> {
+        let mut freed = Freed::default();
         for digest in &found.blobs {
             tree::remove(&self.blob_path(digest))?;
+            freed.blobs += 1;
         }
+        // What is not known of a container is taken as the worst.
+        let alive = |container: &Container| container.state(self).map_or(true, State::is_alive);
+        let running: Vec<_> = self.containers()?.into_iter().filter(alive).collect();
+        let running: Vec<_> = running.iter().map(|container| container.config()?.layers()).collect();
         for name in &found.layers {
-            if running.iter().any(|layer| OsStr::new(layer.hex()) == name) {
+            let used = |layers: &Vec<Digest>| layers.iter().any(|layer| OsStr::new(layer.hex()) == name);
+            if running.iter().any(|layers| layers.as_ref().map_or(true, used)) {
                 let name = name.display();
-                return Err(Error::Busy(format!(
-                    "layer {name} is damaged, and a container runs on it\nhint: stop it first"
-                )));
+                let busy = format!("layer {name} is damaged, and a container runs on it\nhint: stop it first");
+                freed.failed.push(Error::Busy(busy));
+                continue;
             }
             // At once, as ever: what is in `layers/` is whole.
             let garbage = self.ingest_path("layer")?;
             fs::rename(self.path("layers").join(name), &garbage).doing(|| format!("removing {}", name.display()))?;
             sync_dir(&self.path("layers"))?;
-            tree::remove(&garbage)?;
+            freed.layers += 1;
+            freed.failed.extend(tree::remove(&garbage).err());
         }
-        Ok((found.blobs.len(), found.layers.len()))
+        Ok(freed)
     }
 
     /// Puts an empty `index.json` in the place of one that cannot be read, which is kept beside it; says whether it did.
     pub fn repair_index(&self) -> Result<bool> {
-        if self.index().is_ok() {
-            return Ok(false);
+        match self.index() {
+            Ok(_) => return Ok(false),
+            // That the system refuses to read it now does not mean that it is damaged.
+            Err(Error::Io { doing, source })
+                if !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) =>
+            {
+                return Err(Error::Io { doing, source });
+            }
+            Err(_) => {}
         }
         let (path, beside) = (self.path("index.json"), self.path("index.json.damaged"));
         tree::remove(&beside)?;
@@ -222,10 +233,8 @@ impl Check<'_> {
                 }
             }
         }
-        for part in ["rootfs", "upper", "work"] {
-            if !container.dir.join(part).is_dir() {
-                self.fault(&name, &format!("{part}/ is missing"));
-            }
+        if let Some(part) = container.missing_part() {
+            self.fault(&name, &format!("{part}/ is missing"));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Collecting what nothing leads to.
 
+use crate::blob::OURS;
 use crate::container::{Container, is_id};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
@@ -46,13 +47,13 @@ impl Store {
     /// Does [`Store::collect`] where nobody else uses the store, and adds to what was removed already.
     pub(crate) fn collect_into(&self, freed: &mut Freed) -> Result<()> {
         let used = self.mark()?;
-        self.collect_blobs(&used, freed)?;
-        let mut layers = BTreeSet::new();
-        for entry in self.list("layers")? {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            layers.extend(format!("sha256:{name}").parse::<Digest>().ok());
-        }
-        self.free_layers(layers.difference(&used.layers), freed)?;
+        freed.failed.extend(used.unreadable.iter().map(|id| {
+            let hint = format!("hint: crate fsck says why, crate rm {id} removes it");
+            Error::Refused(format!("container {id} cannot be read and may use any layer: none was removed\n{hint}"))
+        }));
+        let now = self.now();
+        self.collect_blobs(&used, now, freed)?;
+        self.free_layers(self.unpacked()?.difference(&used.layers), freed)?;
         for container in self.containers()?.iter().filter(|container| container.is_remains()) {
             freed.count(self.remove_container(container));
         }
@@ -60,14 +61,14 @@ impl Store {
         for entry in self.list("ingest")? {
             let name = entry.file_name().to_string_lossy().into_owned();
             let partial = name.replacen('-', ":", 1).parse::<Digest>().is_ok();
-            if !(partial && entry.metadata().is_ok_and(|metadata| is_younger(&metadata, PARTIAL))) {
+            if !(partial && entry.metadata().is_ok_and(|metadata| is_younger(&metadata, PARTIAL, now))) {
                 freed.remove(&entry);
             }
         }
         self.collect_runs(freed)
     }
 
-    fn collect_blobs(&self, used: &Marks, freed: &mut Freed) -> Result<()> {
+    fn collect_blobs(&self, used: &Marks, now: SystemTime, freed: &mut Freed) -> Result<()> {
         for algorithm in ["sha256", "sha512"] {
             if !self.path("blobs").join(algorithm).exists() {
                 continue;
@@ -76,8 +77,9 @@ impl Store {
                 let name = format!("{algorithm}:{}", entry.file_name().to_string_lossy());
                 let Ok(digest) = name.parse::<Digest>() else { continue };
                 let metadata = entry.metadata().doing(|| format!("reading {}", entry.path().display()))?;
-                // Our own layers and configs are read-only; a manifest of ours only stays for a while longer.
-                let foreign = metadata.permissions().mode() & 0o222 != 0 && is_younger(&metadata, FOREIGN);
+                // Our own layers and configs are read-only, or marked; a manifest of ours only stays for a while longer.
+                let mode = metadata.permissions().mode();
+                let foreign = mode & 0o222 != 0 && mode & OURS == 0 && is_younger(&metadata, FOREIGN, now);
                 if !used.blobs.contains(&digest) && !foreign {
                     self.free_blob(&digest, freed)?;
                 }
@@ -150,6 +152,15 @@ impl Store {
         Ok(())
     }
 
+    /// The diffids of all unpacked layers.
+    pub(crate) fn unpacked(&self) -> Result<BTreeSet<Digest>> {
+        let mut layers = BTreeSet::new();
+        for entry in self.list("layers")? {
+            layers.extend(format!("sha256:{}", entry.file_name().display()).parse::<Digest>().ok());
+        }
+        Ok(layers)
+    }
+
     fn list(&self, within: &str) -> Result<Vec<DirEntry>> {
         let path = self.path(within);
         let read = fs::read_dir(&path).and_then(Iterator::collect);
@@ -170,8 +181,8 @@ impl Freed {
     }
 }
 
-fn is_younger(metadata: &Metadata, age: Duration) -> bool {
+fn is_younger(metadata: &Metadata, age: Duration, now: SystemTime) -> bool {
     let changed = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
     // A time in the future is that of a clock set back: such a file is taken as new.
-    SystemTime::now().duration_since(changed).is_ok_and(|own| own < age) || changed > SystemTime::now()
+    now.duration_since(changed).map_or(true, |own| own < age)
 }

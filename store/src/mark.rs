@@ -16,6 +16,8 @@ pub struct Marks {
     pub blobs: BTreeSet<Digest>,
     /// Layers, by diffid.
     pub layers: BTreeSet<Digest>,
+    /// Containers whose `config.json` cannot be read: each may use any layer, so all count as used.
+    pub unreadable: Vec<String>,
 }
 
 /// Whatever can lead from one document to further blobs: manifests, indexes, and others of their shape.
@@ -41,8 +43,7 @@ impl FromJson for Document {
 }
 
 impl Store {
-    /// Everything in use. Unreadable documents lead nowhere; an unreadable container is an error, since what it
-    /// uses cannot be known.
+    /// Everything in use. Documents that cannot be read lead nowhere; a container that cannot be read, to every layer.
     pub fn mark(&self) -> Result<Marks> {
         let mut marks = Marks::default();
         for entry in self.index()?.manifests {
@@ -50,9 +51,13 @@ impl Store {
         }
         for container in self.containers()? {
             match container.config().and_then(|config| config.layers()) {
-                Err(_) if container.is_remains() => {}
-                layers => marks.layers.extend(layers?),
+                Ok(layers) => marks.layers.extend(layers),
+                Err(_) if !container.dir.exists() || container.is_remains() => {} // Or removed meanwhile.
+                Err(_) => marks.unreadable.push(container.short().to_owned()),
             }
+        }
+        if !marks.unreadable.is_empty() {
+            marks.layers.extend(self.unpacked()?);
         }
         Ok(marks)
     }

@@ -136,16 +136,12 @@ impl Store {
         }
     }
 
-    /// All containers, each with the digest of the manifest that it was made of.
+    /// All containers that can be read, each with the digest of the manifest that it was made of. Of the others the
+    /// layers stay (see [`Marks::unreadable`]), which is all that a container needs of its image.
     fn users(&self) -> Result<Vec<(String, Container)>> {
-        let mut users = Vec::new();
-        for container in self.containers()? {
-            match container.config() {
-                Err(_) if !container.dir.exists() || container.is_remains() => {} // Or removed meanwhile.
-                config => users.push((config?.annotation(annotation::MANIFEST).to_owned(), container)),
-            }
-        }
-        Ok(users)
+        let manifest =
+            |container: &Container| Some(container.config().ok()?.annotation(annotation::MANIFEST).to_owned());
+        Ok(self.containers()?.into_iter().filter_map(|container| Some((manifest(&container)?, container))).collect())
     }
 
     /// A container that was made of this entry of `index.json`, or of what it leads to.

@@ -3,14 +3,14 @@
 use crate::error::{Doing, Error, Result};
 use crate::json;
 use crate::oci::Index;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, flock, futimens};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What `oci-layout` holds (image-spec, `image-layout.md#oci-layout-file`).
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -154,6 +154,14 @@ impl Store {
         }
     }
 
+    /// What time it is by the clock that dates the files of the store: on a network, not this machine's.
+    pub fn now(&self) -> SystemTime {
+        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let now = Timestamps { last_access: omit, last_modification: Timespec { tv_nsec: UTIME_NOW, ..omit } };
+        let touched = futimens(&self.lock, &now).map_err(std::io::Error::from);
+        touched.and_then(|()| self.lock.metadata()?.modified()).unwrap_or_else(|_| SystemTime::now())
+    }
+
     /// A new name in `ingest/` that no other running program uses.
     pub fn ingest_path(&self, what: &str) -> Result<PathBuf> {
         Ok(self.path("ingest").join(format!("{what}.{}", random_hex(8)?)))
@@ -285,7 +293,8 @@ fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-fn absolute(path: PathBuf) -> Result<PathBuf> {
+/// A path that means the same wherever a program works.
+pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf> {
     if path.is_absolute() {
         return Ok(path);
     }

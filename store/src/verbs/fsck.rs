@@ -9,7 +9,8 @@ usage: crate-store fsck [--layers] [--repair]
 
 Reads every blob and compares it with its digest; checks that each image has all its parts
 and each container its bundle and layers. Changes nothing. Prints a line for each fault,
-which begins with the image or container it belongs to. Exit code 6: there are faults.
+which begins with the image or container it belongs to. Exit code 6: there are faults, or
+were before --repair.
 
   --layers   also unpack each layer once more, and compare it with the one that is in use;
              a user whose layers have mapped ids wants crate-sup unshare in front
@@ -38,7 +39,10 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
     if repair {
         store.lock_exclusively()?;
         if store.repair_index()? {
-            tell("index.json was damaged: it is kept as index.json.damaged, and a new one names no image");
+            tell(
+                "index.json was damaged: it is kept as index.json.damaged, and a new one names no image\n\
+                 hint: pull or load the images again; until then, gc would remove them",
+            );
         }
     }
     let mut found = store.check()?;
@@ -49,12 +53,17 @@ pub fn run(args: lexopt::Parser) -> Result<()> {
         print(fault)?;
     }
     if repair && !found.faults.is_empty() {
-        let (blobs, layers) = store.repair(&found).map_err(removal)?;
+        let freed = store.repair(&found).map_err(removal)?;
+        let (blobs, layers) = (freed.blobs, freed.layers);
         let done = match blobs + layers {
             0 => "there is nothing damaged to remove".to_owned(),
             _ => format!("removed what was damaged (blobs: {blobs}, layers: {layers})"),
         };
-        tell(&format!("{done}\nhint: pull those images again"));
+        if blobs + layers > 0 || freed.failed.is_empty() {
+            tell(&format!("{done}\nhint: pull those images again"));
+        }
+        super::gc::warn(freed.failed.get(1..).unwrap_or_default());
+        freed.failed.into_iter().next().map_or(Ok(()), |error| Err(removal(error)))?;
     }
     fsck::verdict(&found.faults)
 }
