@@ -35,13 +35,16 @@ mod wire;
 
 use std::io::Write;
 use std::process::ExitCode;
+use store::Error;
 
 fn main() -> ExitCode {
     let pulled = || args::parse().and_then(|request| request.as_ref().map_or(Ok(()), pull::run));
     match login::run().unwrap_or_else(pulled) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(&error.to_string());
+            let text = error.to_string();
+            let again = matches!(error, Error::Network(_)) && !text.contains("\nhint: ");
+            tell(&(text + if again { "\nhint: trying again may help; a pull goes on where it stopped" } else { "" }));
             ExitCode::from(error.exit_code())
         }
     }
