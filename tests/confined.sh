@@ -39,6 +39,14 @@ test_unpack_of_lines() {
 	confined_before 'open(at)?\(.*/blobs/'
 }
 
+test_fsck() {
+	own_store
+	crate-fetch --quiet "$BUSYBOX" >/dev/null
+	crate-store unpack "$BUSYBOX" >/dev/null
+	traced crate-store fsck --layers
+	confined_before 'open(at)?\(.*/blobs/sha256/'
+}
+
 test_load() {
 	own_store
 	skopeo copy --quiet "oci:$IMAGES/busybox:busybox:1" "oci-archive:$WORK/a.tar:busybox:1"
