@@ -57,7 +57,8 @@ impl Document {
         let manifest: Manifest = json::make(document, what)?;
         let config = manifest.config.media_type.as_str();
         // Docker's first manifests of this schema say nothing certain of it (distribution#1621).
-        if is_specific(config) && config != media::CONFIG && config != media::DOCKER_CONFIG {
+        let known = [media::CONFIG, media::DOCKER_CONFIG, "text/html"].contains(&config);
+        if is_specific(config) && !known {
             return Err(refuse(format!("it is not a container image: its config is of type {config:?}")));
         }
         Ok(Self::Manifest(manifest, own.unwrap_or(media::MANIFEST)))
@@ -66,10 +67,7 @@ impl Document {
 
 /// Does this media type say more than that there are bytes, text or JSON? Simple servers know no better.
 fn is_specific(media_type: &str) -> bool {
-    !matches!(
-        media_type,
-        "" | "application/json" | "application/octet-stream" | "text/plain" | "text/json" | "text/html"
-    )
+    !matches!(media_type, "" | "application/json" | "application/octet-stream" | "text/plain" | "text/json")
 }
 
 #[cfg(test)]
