@@ -317,7 +317,12 @@ impl<'a> Archive<'a> {
         let numbers = numbers.or_else(|| header.as_gnu().map(|own| (&own.dev_major, &own.dev_minor)));
         let device = || -> Result<(u32, u32)> {
             let (major, minor) = numbers.ok_or_else(|| refused("it is a device without numbers"))?;
-            Ok((number::id(major, "device number")?, number::id(minor, "device number")?))
+            let (major, minor) = (number::id(major, "device number")?, number::id(minor, "device number")?);
+            // mknod(2) would drop the bits above, and make 0:0 of some: a whiteout.
+            if major >= 1 << 12 || minor >= 1 << 20 {
+                return Err(refused("its device number is none that Linux has"));
+            }
+            Ok((major, minor))
         };
         // Before POSIX a directory was a file with a slash at the end of its name.
         match kind {

@@ -204,3 +204,20 @@ fn reads_every_sparse_format() {
         assert_eq!(all[1].0.path, b"next");
     }
 }
+
+// X6: what mknod(2) would take for 0:0 is no device, and no whiteout.
+#[test]
+fn refuses_device_numbers_that_linux_does_not_have() {
+    let device = |major, minor| {
+        let mut header = header(b'3', b"dev", 0);
+        header.set_device_major(major).unwrap();
+        header.set_device_minor(minor).unwrap();
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    };
+    let found = read(&[device(4095, (1 << 20) - 1), end()]).unwrap();
+    assert_eq!(found[0].0.kind, Kind::Character(4095, (1 << 20) - 1));
+    for (major, minor) in [(4096, 0), (0, 1 << 20), (1 << 20, 1 << 20), (0o777_7777, 0)] {
+        assert!(is_refused(&[device(major, minor), end()]), "{major}:{minor}");
+    }
+}
