@@ -2,9 +2,10 @@
 
 use super::Finding;
 use crate::idmap::{IdMaps, find, user_name};
-use rustix::fs::{XattrFlags, fsetxattr, statvfs};
+use rustix::fs::{XattrFlags, fsetxattr};
 use std::fs::{self, File};
 use std::path::Path;
+use store::space::free;
 use store::{Result, Store};
 
 /// Less free space than this is worth a word.
@@ -66,11 +67,12 @@ fn end(line: &str) -> Option<u64> {
 fn store() -> Finding {
     const NAME: &str = "store";
     match try_store() {
-        Ok((root, free)) if free < ROOM => {
+        Ok((root, Some(free))) if free < ROOM => {
             let fix = "crate prune, or set CRATE_ROOT to a directory with more room";
             Finding::degraded(NAME, format!("{root}: {} MiB are free", free >> 20), fix)
         }
-        Ok((root, free)) => Finding::works(NAME, format!("{root}: {} GiB are free", free >> 30)),
+        Ok((root, Some(free))) => Finding::works(NAME, format!("{root}: {} GiB are free", free >> 30)),
+        Ok((root, None)) => Finding::works(NAME, root),
         Err(error) => {
             let text = error.to_string();
             let (detail, fix) =
@@ -81,8 +83,8 @@ fn store() -> Finding {
 }
 
 /// Writes a file in the store, with an extended attribute as layers need them; the store's path and how many bytes are
-/// free there.
-fn try_store() -> Result<(String, u64)> {
+/// free there, where the file system tells.
+fn try_store() -> Result<(String, Option<u64>)> {
     use store::error::Doing;
     let store = Store::open()?;
     let path = store.ingest_path("check")?;
@@ -93,8 +95,7 @@ fn try_store() -> Result<(String, u64)> {
         .and_then(|()| fsetxattr(&file, "user.overlay.opaque", b"y", XattrFlags::empty()).doing(doing));
     tried.map_err(|error| error.about("extended attributes"))?;
     store.run_dir()?;
-    let found = statvfs(store.root()).doing(|| format!("looking at {}", store.root().display()))?;
-    Ok((store.root().display().to_string(), found.f_bavail.saturating_mul(found.f_frsize)))
+    Ok((store.root().display().to_string(), free(store.root())))
 }
 
 fn programs() -> Finding {
