@@ -3,6 +3,7 @@
 
 use crate::base64;
 use crate::credentials::Login;
+use crate::file;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
@@ -173,11 +174,11 @@ impl AuthFile {
 
     /// Changes a file, which others change too; a symbolic link stays one.
     pub fn change<T>(path: &Path, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        let path = file::target(path);
+        let Some(name) = path.file_name() else {
             return Err(Error::Usage(format!("{} is not the name of a file", path.display())));
         };
-        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        let dir = file::directory(&path);
         let doing = || format!("writing {}", path.display());
         DirBuilder::new().recursive(true).mode(0o700).create(dir).doing(doing)?;
         let lock = File::open(dir).doing(doing)?;

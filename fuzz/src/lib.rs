@@ -23,6 +23,8 @@ mod base64;
 mod body;
 #[path = "../../fetch/src/credentials.rs"]
 mod credentials;
+#[path = "../../fetch/src/file.rs"]
+mod file;
 #[path = "../../fetch/src/head.rs"]
 mod head;
 #[path = "../../fetch/src/header.rs"]
