@@ -77,6 +77,7 @@ pub fn spec(request: &Request, image: &Image, layers: &str, id: &str, caller: &C
         cwd: cwd(request, execution)?,
         capabilities: Some(capabilities()),
         no_new_privileges: true,
+        rlimits: Vec::new(),
     };
     let texts = process.args.iter().chain(&process.env).chain(user).chain([&process.cwd]);
     let texts = texts.chain(&execution.volumes);
@@ -94,6 +95,7 @@ pub fn spec(request: &Request, image: &Image, layers: &str, id: &str, caller: &C
             namespaces: namespaces(request, caller),
             masked_paths: MASKED.map(Into::into).into(),
             readonly_paths: READ_ONLY.map(Into::into).into(),
+            ..Linux::default()
         },
         annotations: annotations(request, image, execution, layers, user, caller),
     })

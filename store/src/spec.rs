@@ -2,6 +2,7 @@
 
 mod json;
 
+use crate::json::Value;
 use std::collections::BTreeMap;
 
 /// The version of the runtime-spec that bundles are written for.
@@ -31,6 +32,12 @@ pub mod annotation {
     pub const PIDFILE: &str = "run.crate.pidfile";
     /// The largest size of a log file in bytes; 0: no log is kept.
     pub const LOG_SIZE: &str = "run.crate.log.size";
+    /// `true`: nothing of the host's devices and kernel settings is kept from the program.
+    pub const PRIVILEGED: &str = "run.crate.privileged";
+    /// Which ids the container has: `private` (without it, too), `ranges`, `keep-id` or `host`.
+    pub const USERNS: &str = "run.crate.userns";
+    /// `false`: where one id is mapped, changes of owner and identity fail as the kernel has it.
+    pub const ROOT_EMULATION: &str = "run.crate.root-emulation";
     /// How many log files are kept.
     pub const LOG_FILES: &str = "run.crate.log.files";
     /// When the container was made, RFC 3339 in UTC.
@@ -92,6 +99,19 @@ pub struct Process {
     pub capabilities: Option<Capabilities>,
     /// Deny it all gain of privilege through execve (prctl(2), `PR_SET_NO_NEW_PRIVS`).
     pub no_new_privileges: bool,
+    /// Its resource limits; those that are not named are the caller's.
+    pub rlimits: Vec<Rlimit>,
+}
+
+/// A resource limit (getrlimit(2)); `u64::MAX` is no limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rlimit {
+    /// A name such as `RLIMIT_NOFILE`.
+    pub kind: String,
+    /// What it may raise the soft limit to.
+    pub hard: u64,
+    /// What is enforced.
+    pub soft: u64,
 }
 
 /// Numeric identity inside the container.
@@ -151,6 +171,29 @@ pub struct Linux {
     pub masked_paths: Vec<String>,
     /// Paths that nothing inside can write.
     pub readonly_paths: Vec<String>,
+    /// Kernel settings of its namespaces: names as in sysctl(8), with dots.
+    pub sysctl: BTreeMap<String, String>,
+    /// The seccomp profile (runtime-spec, `config-linux.md#seccomp`), which crate-sup reads; without it there is none.
+    pub seccomp: Option<Value>,
+    /// Limits of its cgroup.
+    pub resources: Option<Resources>,
+}
+
+/// Limits of the container's cgroup (runtime-spec, `config-linux.md#control-groups`); what is none is not limited.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Memory, in bytes.
+    pub memory: Option<u64>,
+    /// Memory and swap together, in bytes; -1: as much swap as there is.
+    pub swap: Option<i64>,
+    /// Processor time in microseconds of each `cpu_period`.
+    pub cpu_quota: Option<i64>,
+    /// In microseconds.
+    pub cpu_period: Option<u64>,
+    /// Relative weight, from 2 to 262144; 1024 is usual.
+    pub cpu_shares: Option<u64>,
+    /// Processes and threads; -1: any number.
+    pub pids: Option<i64>,
 }
 
 /// A namespace of the container's own.

@@ -103,6 +103,12 @@ impl From<&u32> for Value {
     }
 }
 
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Number(number.into())
+    }
+}
+
 impl From<u64> for Value {
     fn from(value: u64) -> Self {
         Self::Number(value.into())

@@ -1,7 +1,8 @@
 //! `config.json` to and from its types.
 
-use super::{Capabilities, Linux, Mount, Namespace, Process, Root, Spec, User};
+use super::{Capabilities, Linux, Mount, Namespace, Process, Resources, Rlimit, Root, Spec, User};
 use crate::json::{Fields, FromJson, Value, Wrong, object_of_present};
+use std::collections::BTreeMap;
 
 impl FromJson for Spec {
     fn from_json(value: Value) -> Result<Self, Wrong> {
@@ -43,6 +44,7 @@ impl FromJson for Process {
             cwd: fields.take("cwd")?,
             capabilities: fields.take("capabilities")?,
             no_new_privileges: fields.take_or_default("noNewPrivileges")?,
+            rlimits: fields.take_or_default("rlimits")?,
         })
     }
 }
@@ -57,6 +59,29 @@ impl From<&Process> for Value {
             ("cwd", (&process.cwd).into()),
             ("capabilities", process.capabilities.as_ref().into()),
             ("noNewPrivileges", process.no_new_privileges.into()),
+            ("rlimits", some(&process.rlimits)),
+        ])
+    }
+}
+
+impl FromJson for Rlimit {
+    fn from_json(value: Value) -> Result<Self, Wrong> {
+        let mut fields = Fields::from_json(value)?;
+        let mut limit = |name| match fields.take(name)? {
+            Value::Number(number) => number.as_u64().ok_or_else(|| Wrong::new("a limit is a whole number from 0 on")),
+            _ => Err(Wrong::new("a limit is a number")),
+        };
+        let (hard, soft) = (limit("hard")?, limit("soft")?);
+        Ok(Self { kind: fields.take("type")?, hard, soft })
+    }
+}
+
+impl From<&Rlimit> for Value {
+    fn from(limit: &Rlimit) -> Self {
+        object_of_present(vec![
+            ("type", (&limit.kind).into()),
+            ("hard", limit.hard.into()),
+            ("soft", limit.soft.into()),
         ])
     }
 }
@@ -150,6 +175,9 @@ impl FromJson for Linux {
             namespaces: fields.take_or_default("namespaces")?,
             masked_paths: fields.take_or_default("maskedPaths")?,
             readonly_paths: fields.take_or_default("readonlyPaths")?,
+            sysctl: fields.take_or_default("sysctl")?,
+            seccomp: fields.take("seccomp")?,
+            resources: fields.take("resources")?,
         })
     }
 }
@@ -160,6 +188,53 @@ impl From<&Linux> for Value {
             ("namespaces", linux.namespaces.iter().collect()),
             ("maskedPaths", linux.masked_paths.iter().collect()),
             ("readonlyPaths", linux.readonly_paths.iter().collect()),
+            ("sysctl", Some(&linux.sysctl).filter(|all| !all.is_empty()).into()),
+            ("seccomp", linux.seccomp.clone().into()),
+            ("resources", linux.resources.as_ref().into()),
+        ])
+    }
+}
+
+impl FromJson for Resources {
+    fn from_json(value: Value) -> Result<Self, Wrong> {
+        let groups: BTreeMap<String, Value> = BTreeMap::from_json(value)?;
+        let number = |group: &str, name: &str| match groups.get(group).map(|group| &group[name]) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Number(number)) if number.as_i64().is_some() => Ok(number.as_i64()),
+            Some(_) => Err(Wrong::new(format!("{group}.{name} is no whole number"))),
+        };
+        let memory = number("memory", "limit")?;
+        let (cpu_period, cpu_shares) = (number("cpu", "period")?, number("cpu", "shares")?);
+        // Runtimes take a limit below 0 as none.
+        let natural = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        Ok(Self {
+            memory: natural(memory),
+            swap: number("memory", "swap")?,
+            cpu_quota: number("cpu", "quota")?,
+            cpu_period: natural(cpu_period),
+            cpu_shares: natural(cpu_shares),
+            pids: number("pids", "limit")?,
+        })
+    }
+}
+
+impl From<&Resources> for Value {
+    fn from(resources: &Resources) -> Self {
+        let group = |fields: Vec<(&str, Self)>| match object_of_present(fields) {
+            Self::Object(fields) if fields.is_empty() => Self::Null,
+            group => group,
+        };
+        object_of_present(vec![
+            ("memory", group(vec![("limit", resources.memory.into()), ("swap", resources.swap.into())])),
+            (
+                "cpu",
+                group(vec![
+                    ("shares", resources.cpu_shares.into()),
+                    ("quota", resources.cpu_quota.into()),
+                    ("period", resources.cpu_period.into()),
+                ]),
+            ),
+            ("pids", group(vec![("limit", resources.pids.into())])),
         ])
     }
 }
@@ -183,4 +258,26 @@ where
     Value: From<&'a T>,
 {
     if items.is_empty() { Value::Null } else { items.iter().collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    #[test]
+    fn limits_are_read_as_they_are_written() {
+        let limit = Rlimit { kind: "RLIMIT_NOFILE".into(), hard: u64::MAX, soft: 64 };
+        let resources = Resources { memory: Some(1 << 30), swap: Some(-1), pids: Some(7), ..Resources::default() };
+        let linux = Linux { resources: Some(resources), ..Linux::default() };
+        let text = Value::from(&limit).to_string();
+        assert_eq!(json::read::<Rlimit>(text.as_bytes(), "it").unwrap(), limit);
+        let text = Value::from(&linux).to_string();
+        assert!(text.contains(r#""pids":{"limit":7}"#) && !text.contains("cpu"), "{text}");
+        assert_eq!(json::read::<Linux>(text.as_bytes(), "it").unwrap(), linux);
+        for bad in [r#"{"type":"RLIMIT_CPU","hard":-1,"soft":0}"#, r#"{"type":"RLIMIT_CPU","hard":"1","soft":0}"#] {
+            assert!(json::read::<Rlimit>(bad.as_bytes(), "it").is_err(), "{bad}");
+        }
+        assert!(json::read::<Resources>(br#"{"memory":{"limit":"1"}}"#, "it").is_err());
+    }
 }
