@@ -31,10 +31,11 @@ pick_stage() {
 	fail 'neither TMPDIR, /dev/shm nor /tmp has 2 GiB free, runs programs and keeps user xattrs'
 }
 
-# What looks around in a container, and what ends programs at a system call.
+# What looks around in a container, what ends programs at a system call, and what attacks from inside.
+probes=(probe strike watch)
 make_probes() {
 	local probe
-	for probe in probe strike; do
+	for probe in "${probes[@]}"; do
 		[ "$cache/$probe" -nt tests/probe/$probe.c ] ||
 			musl-gcc -static -no-pie -O2 -s -Wall -Wextra -Werror -o "$cache/$probe" tests/probe/$probe.c
 	done
@@ -49,7 +50,7 @@ fill_stage() {
 		[ -x "$programs/$program" ] || fail "$programs/$program is missing: run make first"
 		cp "$programs/$program" "$CRATE_STAGE/bin/"
 	done
-	cp "$cache/probe" "$cache/strike" "$CRATE_STAGE/bin/"
+	cp "${probes[@]/#/$cache/}" "$CRATE_STAGE/bin/"
 	cp tests/*.* "$CRATE_STAGE/tests/"
 	cp -r tests/corpus man "$CRATE_STAGE/tests/"
 	install -m 666 /dev/null "$CRATE_STAGE/results"
