@@ -25,8 +25,9 @@ const LINKS: [(&CStr, &CStr); 6] = [
     (c"pts/ptmx", c"ptmx"),
 ];
 
-/// Fills the container's `/dev`, which must be a fresh filesystem.
-pub fn fill(root: &Root) -> Result<()> {
+/// Fills the container's `/dev`, which must be a fresh filesystem. Unless it is `sealed`, nodes that the container makes there,
+/// and those of its root filesystem, open as far as the kernel allows it: to the host's root, and to nobody else.
+pub fn fill(root: &Root, sealed: bool) -> Result<()> {
     let dev = root.place(c"/dev", Kind::Directory, sys::NO_SYMLINKS)?;
     for (name, host, major, minor) in DEVICES {
         let device = host_device(host, libc::makedev(major, minor))?;
@@ -36,6 +37,11 @@ pub fn fill(root: &Root) -> Result<()> {
     }
     for (target, name) in LINKS {
         sys::symlinkat(target, &dev, name).doing("linking /dev/", name)?;
+    }
+    if !sealed {
+        // Where this is refused none would open anyway.
+        let _ = sys::mount_setattr(&root.dir, false, 0, options::NO_DEVICES, 0);
+        return Ok(());
     }
     // A device that the container makes here must not open: it could be the host's disk.
     sys::mount_setattr(&dev, false, options::NO_DEVICES, 0, 0).doing("denying other devices in ", c"/dev")

@@ -112,7 +112,10 @@ fn bind(root: &Root, source: &CStr, target: &CStr, options: &Options) -> Result<
     if let Some((key, _)) = options.data.first() {
         return Err(Error::new(&["binding ", &source.to_string_lossy(), ": unknown option ", &key.to_string_lossy()]));
     }
-    let copy = sys::open_tree(None, source, options.recursive).doing("binding ", source)?;
+    let copy = match sys::open_tree(None, source, options.recursive) {
+        Err(Errno::NOENT) if options.optional => return Ok(()),
+        other => other.doing("binding ", source)?,
+    };
     let stat = sys::stat(&copy).doing("binding ", source)?;
     let kind = if stat.mode & libc::S_IFMT == libc::S_IFDIR { Kind::Directory } else { Kind::File };
     let place = root.place(target, kind, 0)?;

@@ -27,6 +27,8 @@ pub struct Options {
     pub clear: u64,
     /// `rbind`: take the mounts below along.
     pub recursive: bool,
+    /// `nofail`: a source that is missing is no error.
+    pub optional: bool,
     /// What the filesystem itself takes: a key, and a value unless it is a flag.
     pub data: Vec<(CString, Option<CString>)>,
 }
@@ -48,6 +50,10 @@ pub fn parse(text: &CStr) -> Options {
             b"rw" | b"suid" | b"dev" | b"exec" | b"bind" | b"private" | b"rprivate" => (0, 0),
             b"rbind" => {
                 options.recursive = true;
+                (0, 0)
+            }
+            b"nofail" => {
+                options.optional = true;
                 (0, 0)
             }
             other => {
@@ -76,10 +82,10 @@ mod tests {
 
     #[test]
     fn sorts_attributes_from_data() {
-        let options = parse(c"nosuid,strictatime,mode=755,rbind,newinstance,ro");
+        let options = parse(c"nosuid,strictatime,mode=755,rbind,newinstance,ro,nofail");
         assert_eq!(options.set, NOSUID | STRICTATIME | RDONLY);
         assert_eq!(options.clear, ATIME);
-        assert!(options.recursive);
+        assert!(options.recursive && options.optional);
         let data = [(c"mode".into(), Some(c"755".into())), (c"newinstance".into(), None)];
         assert_eq!(options.data, data);
         assert_eq!(parse(c""), Options::default());

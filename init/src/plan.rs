@@ -111,7 +111,8 @@ impl State {
         let root = self.root.as_ref().ok_or_else(|| said(option, ": unknown, or before a root filesystem"))?;
         match option.to_bytes() {
             b"--mount" => mount::mount(root, next()?, next()?, next()?, next()?),
-            b"--devices" => dev::fill(root),
+            b"--devices" => dev::fill(root, true),
+            b"--all-devices" => dev::fill(root, false),
             b"--mask" => {
                 if self.covers.is_none() {
                     self.covers = Some(Covers::new()?);

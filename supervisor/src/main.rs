@@ -6,6 +6,7 @@ mod check;
 mod child;
 mod client;
 mod clients;
+mod devices;
 mod ending;
 mod events;
 mod exec;

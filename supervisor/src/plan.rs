@@ -1,6 +1,7 @@
 //! The plan: what crate-init is to do, made from the bundle's `config.json`.
 
 use crate::channel::Size;
+use crate::devices;
 use std::os::fd::RawFd;
 use std::path::Path;
 use store::container::layers;
@@ -31,7 +32,7 @@ impl Plan {
         }
         plan.root(store, container, spec)?;
         for mount in &spec.mounts {
-            plan.mount(mount, &container.dir)?;
+            plan.mount(mount, &container.dir, spec.flag(annotation::PRIVILEGED))?;
         }
         if let Some(console) = console {
             plan.console(&console);
@@ -89,7 +90,7 @@ impl Plan {
         Ok(())
     }
 
-    fn mount(&mut self, mount: &Mount, bundle: &Path) -> Result<()> {
+    fn mount(&mut self, mount: &Mount, bundle: &Path, privileged: bool) -> Result<()> {
         let Mount { destination, kind, source, options } = mount;
         let bind = kind == "bind" || options.iter().any(|option| option == "bind" || option == "rbind");
         if bind && source.starts_with("rootfs/") {
@@ -100,9 +101,20 @@ impl Plan {
         let kind = if bind { "bind" } else { kind };
         self.option(&["--mount", kind, &source, destination, &options.join(",")]);
         if destination == "/dev" && !bind {
-            self.option(&["--devices"]);
+            self.devices(privileged);
         }
         Ok(())
+    }
+
+    /// What `/dev` holds. Of the host's devices root could change owner and mode, were they not on read-only mounts.
+    fn devices(&mut self, privileged: bool) {
+        if !privileged {
+            return self.option(&["--devices"]);
+        }
+        self.option(&["--all-devices"]);
+        for path in devices::of_host() {
+            self.option(&["--mount", "bind", &path, &path, "bind,ro,nosuid,noexec,nofail"]);
+        }
     }
 
     fn console(&mut self, Console { fd, size }: &Console) {
