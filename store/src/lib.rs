@@ -46,6 +46,7 @@ pub mod remove;
 pub mod root;
 #[cfg(feature = "unpack")]
 pub mod save;
+pub mod seccomp;
 pub mod signal;
 pub mod space;
 pub mod spec;
