@@ -36,8 +36,8 @@ probes=(probe strike watch)
 make_probes() {
 	local probe
 	for probe in "${probes[@]}"; do
-		[ "$cache/$probe" -nt tests/probe/$probe.c ] ||
-			musl-gcc -static -no-pie -O2 -s -Wall -Wextra -Werror -o "$cache/$probe" tests/probe/$probe.c
+		[ "$cache/$probe" -nt "tests/probe/$probe.c" ] ||
+			musl-gcc -static -no-pie -O2 -s -Wall -Wextra -Werror -o "$cache/$probe" "tests/probe/$probe.c"
 	done
 }
 

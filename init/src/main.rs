@@ -20,6 +20,7 @@ mod console;
 mod dev;
 mod error;
 mod identity;
+mod join;
 mod mount;
 mod options;
 mod plan;

@@ -4,6 +4,7 @@ use crate::capability;
 use crate::console::Console;
 use crate::error::{Doing, Error, Result};
 use crate::identity::{self, Identity};
+use crate::join::Joined;
 use crate::mount::{Covers, Writable};
 use crate::program::{self, Capabilities};
 use crate::root::{Kind, Root};
@@ -50,7 +51,9 @@ struct State {
     user: Option<Identity>,
     capabilities: Option<Capabilities>,
     no_new_privs: bool,
+    /// The root is that of a container that runs.
     joined: bool,
+    join: Option<Joined>,
     console: Option<Console>,
     reap: bool,
     program: Option<Fd>,
@@ -82,6 +85,10 @@ impl State {
             }
             b"--loopback" => sys::loopback_up().doing("bringing up ", c"lo")?,
             b"--lower" => self.lower.push(next()?),
+            b"--join" => {
+                let (first, namespaces, socket) = (number(next()?)?, number(next()?)?, number(next()?)?);
+                self.join = Some(Joined::enter(sys::adopt(first), namespaces, sys::adopt(socket))?);
+            }
             b"--overlay" => {
                 let (upper, work, target, options) = (next()?, next()?, next()?, next()?);
                 self.root = Some(mount::overlay(&self.lower, Some(&Writable { upper, work, options }), target)?);
@@ -176,10 +183,13 @@ impl State {
         }
         sys::close_on_exec().doing("closing ", c"descriptors")?;
         sys::umask(0o022);
-        sys::setsid();
         sys::reset_signals();
         sys::block_signals(false);
         program::confine(&user, self.capabilities.as_ref(), self.no_new_privs)?;
+        if let Some(joined) = self.join {
+            joined.come_into_sight()?;
+        }
+        sys::setsid();
         // A change of identity clears it, hence so late: if the supervisor is killed, so is the container.
         sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0).doing("setting ", c"the parent-death signal")?;
         // One that was killed before that sends no signal any more, but no longer waits for errors either.

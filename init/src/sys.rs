@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use alloc::vec::Vec;
-use core::ffi::{CStr, c_char, c_int, c_long, c_uint};
+use core::ffi::{CStr, c_char, c_int, c_long, c_short, c_uint};
 use core::ptr;
 
 /// An error number (errno(3)).
@@ -22,6 +22,10 @@ impl Errno {
     pub const LOOP: Self = Self(libc::ELOOP);
     /// Not a directory.
     pub const NOTDIR: Self = Self(libc::ENOTDIR);
+    /// No such process.
+    pub const SRCH: Self = Self(libc::ESRCH);
+    /// No memory.
+    pub const NOMEM: Self = Self(libc::ENOMEM);
     /// Invalid argument.
     pub const INVAL: Self = Self(libc::EINVAL);
     /// The kernel does not have it.
@@ -183,9 +187,19 @@ pub fn write(fd: c_int, bytes: &[u8]) {
 
 /// Is the reading end of this pipe closed everywhere (poll(2), `POLLERR`)?
 pub fn is_abandoned(pipe: c_int) -> bool {
-    let mut entry = libc::pollfd { fd: pipe, events: 0, revents: 0 };
+    poll(pipe, 0, 0) & libc::POLLERR != 0
+}
+
+/// Is there something to be read within so many milliseconds? A pidfd says so of a process that has ended.
+pub fn can_be_read(fd: &Fd, milliseconds: c_int) -> bool {
+    poll(fd.0, libc::POLLIN, milliseconds) & libc::POLLIN != 0
+}
+
+fn poll(fd: c_int, events: c_short, milliseconds: c_int) -> c_short {
+    let mut entry = libc::pollfd { fd, events, revents: 0 };
     // SAFETY: one entry, as is said.
-    unsafe { libc::poll(&raw mut entry, 1, 0) > 0 && entry.revents & libc::POLLERR != 0 }
+    unsafe { libc::poll(&raw mut entry, 1, milliseconds) };
+    entry.revents
 }
 
 /// Makes every mount private, so that nothing done here reaches another namespace (mount(2)).

@@ -2,7 +2,7 @@
 
 use crate::channel::{self, Size};
 use crate::idmap::IdMaps;
-use crate::join::join;
+use crate::join::namespaces;
 use crate::plan::{Console, Plan};
 use crate::program::{Outcome, Program, last_words};
 use crate::streams::{Inner, Streams};
@@ -12,8 +12,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
-use store::process::{Process, ends_within};
+use store::process::Process;
 use store::spec::{Spec, annotation};
 use store::{Container, Error, Result, Store};
 
@@ -22,9 +21,6 @@ pub const NOT_RUNNING: u8 = 126;
 
 /// Why, where it ran a moment ago.
 const ENDED: &str = "the container ended before it could be joined";
-
-/// How long the first process may take to end where nothing can be started beside it any more.
-const ENDS: Duration = Duration::from_secs(1);
 
 /// What a child needs to become crate-init.
 pub struct Body {
@@ -63,20 +59,21 @@ impl Body {
         self.console.as_ref().map(|console| Console { fd: console.as_raw_fd(), size })
     }
 
-    /// Fills in what crate-init is to do.
-    pub fn fill(&self, plan: &Plan) -> Result<()> {
+    /// Fills in what crate-init is to do, `joining` a container first where that is not empty.
+    pub fn fill(&self, joining: &[String], plan: &Plan) -> Result<()> {
         let mut first = vec!["--error-fd".to_owned(), self.report.as_raw_fd().to_string()];
         if self.console.is_none() && self.inner.input.is_none() {
             first.push("--no-stdin".into());
         }
+        first.extend_from_slice(joining);
         memory::fill(&self.init, &mut memory::own_init()?)?;
         memory::fill(&self.plan, &mut plan.bytes(&first).as_slice())
     }
 
-    /// In the child: becomes crate-init; comes back only where that fails, with the exit code.
-    pub fn execute(&self) -> u8 {
+    /// In the child: becomes crate-init, which gets `more` descriptors; comes back only where that fails, with the exit code.
+    pub fn execute(&self, more: &[BorrowedFd]) -> u8 {
         let kept = [Some(self.plan.as_fd()), Some(self.report.as_fd()), self.console.as_ref().map(AsFd::as_fd)];
-        for fd in kept.into_iter().flatten() {
+        for fd in kept.into_iter().flatten().chain(more.iter().copied()) {
             let _ = fcntl_setfd(fd, FdFlags::empty()); // It fails for closed ones only.
         }
         // Likewise: these are open.
@@ -115,14 +112,14 @@ pub fn container(
         sys::listen_to_kill(&signals::DEADLY).ok()
     };
     let meanwhile = |child: &sys::Child| {
-        body.fill(&Plan::new(store, container, spec, body.console(size))?)?;
+        body.fill(&[], &Plan::new(store, container, spec, body.console(size))?)?;
         // Before the program can run: whoever finds this supervisor killed must find the program.
         let process = u32::try_from(child.pid).ok().and_then(Process::now);
         let process = process.ok_or_else(|| Error::Failed("the container was killed before it could run".into()))?;
         container.record_process(store, &process)?;
         store.unlock()
     };
-    let started = child::start(sys::FIRST_NAMESPACES, &maps, prepare, meanwhile, || body.execute());
+    let started = child::start(sys::FIRST_NAMESPACES, &maps, prepare, meanwhile, || body.execute(&[]));
     drop(body);
     match started {
         Ok(started) => Ok(Program::first(started.child, face.streams, face.ready, started.handed)),
@@ -135,27 +132,13 @@ pub fn container(
 /// a terminal.
 pub fn joined(first: BorrowedFd, spec: &Spec, input: bool, size: Size) -> std::result::Result<Program, Outcome> {
     let (body, face) = Body::new(spec.process.terminal, input)?;
-    body.fill(&Plan::joined(spec, body.console(size))?)?;
     let (own, other) = channel::pair()?;
+    let numbers = [first.as_raw_fd().to_string(), namespaces(spec).to_string(), other.as_raw_fd().to_string()];
+    body.fill(&[&["--join".to_owned()][..], &numbers].concat(), &Plan::joined(spec, body.console(size))?)?;
+    // It is crate-init that joins: no process of the container ever sees one that executes this program, or traces one.
     let Some(joiner) = child::fork("starting a child")? else {
         drop(own);
-        if let Err(error) = join(first, spec, true) {
-            match error.raw_os_error() {
-                Some(libc::ESRCH) => body.give_up(NOT_RUNNING, ENDED),
-                _ => body.give_up(125, &format!("joining the container: {}", child::reason(&error))),
-            }
-        }
-        // Only a child is in the pid namespace, and only a sibling of this process can be waited for outside.
-        match sys::clone(sys::SIBLING) {
-            Ok(Some(program)) => child::hand_over(&other, Some(program.pidfd.as_fd())),
-            Ok(None) => std::process::exit(body.execute().into()),
-            // What a pid namespace says whose first process is ending (pid_namespaces(7)).
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && ends_within(&first, ENDS) => {
-                body.give_up(NOT_RUNNING, ENDED)
-            }
-            Err(error) => body.give_up(125, &format!("starting a process in the container: {}", child::reason(&error))),
-        }
-        std::process::exit(0);
+        std::process::exit(body.execute(&[first, other.as_fd()]).into());
     };
     drop((other, body));
     let pidfd = child::take_over(&own);

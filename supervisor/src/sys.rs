@@ -13,8 +13,6 @@ pub const NEW_MOUNT: u64 = libc::CLONE_NEWNS as u64;
 pub const NEW_PID: u64 = libc::CLONE_NEWPID as u64;
 /// The namespaces that only a new process can have from its beginning (clone(2)).
 pub const FIRST_NAMESPACES: u64 = NEW_MOUNT | NEW_PID;
-/// A child of this process's parent, so that it is the parent who waits for it (clone(2)).
-pub const SIBLING: u64 = libc::CLONE_PARENT as u64;
 /// A namespace of host and domain name (uts_namespaces(7)).
 pub const NEW_UTS: u64 = libc::CLONE_NEWUTS as u64;
 /// A namespace of System V and POSIX messages (ipc_namespaces(7)).
@@ -44,8 +42,7 @@ pub fn clone(flags: u64) -> Result<Option<Child>> {
     let mut arguments = [0_u64; 11];
     arguments[0] = flags | libc::CLONE_PIDFD as u64;
     arguments[1] = (&raw mut pidfd).addr() as u64;
-    // A sibling tells the common parent of its end as this process does.
-    arguments[4] = if flags & SIBLING == 0 { libc::SIGCHLD as u64 } else { 0 };
+    arguments[4] = libc::SIGCHLD as u64;
     // SAFETY: `arguments` has the layout of struct clone_args; without CLONE_VM the child has memory of its own.
     match unsafe { libc::syscall(libc::SYS_clone3, arguments.as_mut_ptr(), size_of_val(&arguments)) } {
         0 => Ok(None),

@@ -65,7 +65,7 @@ pub fn visit(parser: &mut lexopt::Parser) -> Result<u8> {
             if let Some(child) = child::fork("starting a child")? {
                 return Ok(child);
             }
-            let joined = join(process.as_fd(), &spec, false);
+            let joined = join(process.as_fd(), &spec);
             std::process::exit(
                 joined
                     .map_or_else(

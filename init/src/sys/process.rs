@@ -94,6 +94,20 @@ pub fn fork() -> Result<Option<c_int>> {
     Ok((child != 0).then_some(child))
 }
 
+/// fork(2) of a child of this process's parent: `None` in the child, its pidfd here (clone(2), `CLONE_PARENT`).
+pub fn fork_sibling() -> Result<Option<Fd>> {
+    let (flags, mut pidfd) = (libc::CLONE_PARENT | libc::CLONE_PIDFD, -1_i32);
+    // SAFETY: as above; the number that is written lives through the call.
+    let child = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0_u64, &raw mut pidfd, 0_u64, 0_u64) })?;
+    Ok((child != 0).then_some(Fd(pidfd)))
+}
+
+/// setns(2) to several namespaces of the process that a pidfd names. Since Linux 5.8.
+pub fn setns(process: &Fd, namespaces: c_int) -> Result<()> {
+    // SAFETY: numbers only.
+    done(unsafe { libc::setns(process.0, namespaces) })
+}
+
 /// Takes note of one child that has ended, of whatever kind (wait4(2)): its number, and its code or 128+signal.
 pub fn reap() -> Option<(c_int, u8)> {
     let mut status: c_int = 0;
