@@ -146,6 +146,26 @@ pub fn read_only_path(root: &Root, path: &CStr) -> Result<()> {
     sys::move_mount(&copy, &place).doing("binding on ", path)
 }
 
+/// Shows `text` as the read-only file `path`, where its directory is there and nothing is mounted on the way to it; what
+/// marks the place is empty. The text lies in the container's `/dev`, under no name.
+pub fn text(root: &Root, path: &CStr, text: &CStr) -> Result<()> {
+    let bytes = path.to_bytes();
+    let slash = bytes.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    let directory = CString::new(&bytes[..slash]).unwrap_or_default();
+    let restricted = sys::NO_SYMLINKS | sys::NO_XDEV;
+    if sys::open_in_root(&root.dir, &directory, libc::O_PATH | libc::O_DIRECTORY, restricted).is_err() {
+        return Ok(());
+    }
+    let place = root.place(path, Kind::File, restricted)?;
+    let (dev, name) = (root.place(c"/dev", Kind::Directory, sys::NO_SYMLINKS)?, c".text");
+    let file = sys::openat(&dev, name, libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY, 0o444).doing("making ", path)?;
+    sys::write(file.raw(), text.to_bytes());
+    let copy = sys::open_tree(Some(&file), c"", false).doing("taking a mount of ", path)?;
+    sys::mount_setattr(&copy, false, options::READ_ONLY | options::NO_DEVICES, 0, 0).doing("protecting ", path)?;
+    sys::move_mount(&copy, &place).doing("mounting on ", path)?;
+    sys::unlinkat(&dev, name).doing("making ", path)
+}
+
 /// What masked paths are covered with: made once, cloned for each.
 pub struct Covers {
     directory: Cover,

@@ -120,6 +120,7 @@ impl State {
             b"--mount" => mount::mount(root, next()?, next()?, next()?, next()?),
             b"--devices" => dev::fill(root, true),
             b"--all-devices" => dev::fill(root, false),
+            b"--text" => mount::text(root, next()?, next()?),
             b"--mask" => {
                 if self.covers.is_none() {
                     self.covers = Some(Covers::new()?);
@@ -172,7 +173,8 @@ impl State {
 
     /// Becomes the program.
     fn start(mut self, arguments: &[&CStr]) -> Result<Infallible> {
-        let user = self.user.unwrap_or(Identity { uid: 0, gid: 0, groups: Vec::new(), home: None });
+        let (uid, gid) = sys::own_ids();
+        let user = self.user.unwrap_or(Identity { uid, gid, groups: Vec::new(), home: None });
         let home = user.home.as_deref().unwrap_or("/");
         if !self.environment.iter().any(|entry| entry.to_bytes().starts_with(b"HOME=")) {
             let home = CString::new([b"HOME=", home.as_bytes()].concat()).unwrap_or_default();

@@ -163,6 +163,12 @@ pub fn symlinkat(target: &CStr, dir: &Fd, name: &CStr) -> Result<()> {
     done(unsafe { libc::symlinkat(target.as_ptr(), dir.0, name.as_ptr()) })
 }
 
+/// unlinkat(2) of a file.
+pub fn unlinkat(dir: &Fd, name: &CStr) -> Result<()> {
+    // SAFETY: the name is NUL-terminated.
+    done(unsafe { libc::unlinkat(dir.0, name.as_ptr(), 0) })
+}
+
 /// Reads the whole of a file (read(2)); of one that is longer than `limit`, more bytes than that, but not all.
 pub fn read(fd: &Fd, limit: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();

@@ -31,6 +31,12 @@ fn set_id(call: c_long, id: u32) -> Result<()> {
     check(unsafe { libc::syscall(call, id, id, id) }).map(drop)
 }
 
+/// The effective user and group (geteuid(2), getegid(2)).
+pub fn own_ids() -> (u32, u32) {
+    // SAFETY: they take nothing.
+    unsafe { (libc::geteuid(), libc::getegid()) }
+}
+
 /// prctl(2) with two arguments.
 pub fn prctl(option: c_int, first: u64, second: u64) -> Result<()> {
     // SAFETY: only options that take numbers are used here.
