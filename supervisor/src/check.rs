@@ -130,12 +130,6 @@ fn trial(result: std::io::Result<()>) -> Trial {
     result.map_err(|error| Errno::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
-/// A setting of the kernel (sysctl(8)): none where this kernel does not have it.
-fn setting(name: &str) -> Option<String> {
-    let path = format!("/proc/sys/{}", name.replace('.', "/"));
-    std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
-}
-
 /// The namespaces that a process makes for itself, by the names that the manual pages have.
 const NAMESPACES: [(&str, u64); 6] = [
     ("mount", sys::NEW_MOUNT),

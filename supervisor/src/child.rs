@@ -2,12 +2,16 @@
 
 use crate::idmap::IdMaps;
 use crate::sys;
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::process::{WaitId, WaitIdOptions, geteuid, waitid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set, set_capabilities,
+};
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -29,8 +33,8 @@ pub struct Started {
 
 /// Clones a child with `flags`, maps its ids, and only then lets it run `work`, whose result is its exit code.
 ///
-/// Two closures run in the child: `prepare` at once, for a descriptor that the parent gets; `work` as root of the new
-/// user namespace, if there is one. `meanwhile` runs in the parent, while the ids are being mapped.
+/// Two closures run in the child: `prepare` at once, for a descriptor that the parent gets; `work` with the ids of the
+/// new user namespace, if there is one. `meanwhile` runs in the parent, while the ids are being mapped.
 pub fn start(
     flags: u64,
     maps: &IdMaps,
@@ -64,9 +68,23 @@ pub fn start(
 /// In the child: waits until the ids are mapped. If the parent gives up, so does the child.
 fn released(parent: &OwnedFd, maps: &IdMaps) {
     let released = recv(parent, &mut [0; 1], RecvFlags::empty()).is_ok_and(|(count, _)| count == 1);
-    if !released || maps.has_namespace() && sys::become_root().is_err() {
+    if !released || maps.has_namespace() && take_ids().is_err() {
         std::process::exit(125);
     }
+}
+
+/// Takes the ids that the user namespace has for this process: root's, who is the caller, or where the container keeps
+/// the caller's id that. Who is not root keeps what capabilities it has there through execve(2), as ambient ones.
+pub fn take_ids() -> std::io::Result<()> {
+    sys::become_own()?;
+    if geteuid().is_root() {
+        return Ok(());
+    }
+    let sets = capabilities(None)?;
+    set_capabilities(None, CapabilitySets { inheritable: sets.permitted, ..sets })?;
+    let all = (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number));
+    let mut had = all.filter(|one| sets.permitted.contains(*one));
+    Ok(had.try_for_each(|one| configure_capability_in_ambient_set(one, true))?)
 }
 
 /// In the child: sends one message, with a descriptor or without (unix(7), `SCM_RIGHTS`).
@@ -109,17 +127,54 @@ const NO_PROCESSES: &str = "\nhint: a limit on processes is reached: see ulimit 
 
 /// Explains why the kernel makes no namespaces, as far as its error tells.
 pub fn explain(error: std::io::Error, maps: &IdMaps) -> Error {
-    let hint = match error.raw_os_error() {
-        Some(libc::ENOSPC) => "\nhint: sysctl user.max_user_namespaces, or a limit of another namespace, is reached",
-        Some(libc::EPERM) if maps.has_namespace() => {
-            "\nhint: this system denies user namespaces: see sysctl kernel.unprivileged_userns_clone, \
-             kernel.apparmor_restrict_unprivileged_userns and user.max_user_namespaces"
+    let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    let hint = match errno {
+        Errno::AGAIN => NO_PROCESSES.into(),
+        Errno::NOSYS => "\nhint: use Linux 5.12 or newer, or let the container around this allow clone3(2)".into(),
+        Errno::NOSPC | Errno::PERM | Errno::INVAL | Errno::USERS | Errno::ACCESS if maps.has_namespace() => {
+            format!("\nhint: {}", way_to_namespaces(errno))
         }
-        Some(libc::EAGAIN) => NO_PROCESSES,
-        Some(libc::EPERM) => "\nhint: root without CAP_SYS_ADMIN cannot make namespaces",
+        Errno::NOSPC => "\nhint: a limit is reached: see sysctl user.max_*_namespaces".into(),
+        Errno::PERM => "\nhint: root without CAP_SYS_ADMIN cannot make namespaces".into(),
         _ => return Error::Io { doing: "making namespaces".into(), source: error },
     };
     Error::Failed(format!("making namespaces: {}{hint}", reason(&error)))
+}
+
+/// A setting of the kernel (sysctl(8)): none where this kernel does not have it.
+pub fn setting(name: &str) -> Option<String> {
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}
+
+/// What to do where user namespaces are refused with this error.
+pub fn way_to_namespaces(errno: Errno) -> String {
+    way(errno, &setting)
+}
+
+fn way(errno: Errno, setting: &dyn Fn(&str) -> Option<String>) -> String {
+    let is = |name: &str, value: &str| setting(name).is_some_and(|own| own == value);
+    if is("kernel.unprivileged_userns_clone", "0") {
+        return "sysctl -w kernel.unprivileged_userns_clone=1".into();
+    }
+    if is("user.max_user_namespaces", "0") || errno == Errno::NOSPC {
+        return "sysctl -w user.max_user_namespaces=15000".into();
+    }
+    if is("kernel.apparmor_restrict_unprivileged_userns", "1") {
+        let own = std::env::current_exe().unwrap_or_else(|_| "/usr/local/bin/crate-sup".into());
+        return format!(
+            "printf 'abi <abi/4.0>,\\nprofile crate-sup {} flags=(unconfined) {{ userns, }}\\n' \
+             >/etc/apparmor.d/crate-sup && apparmor_parser -r /etc/apparmor.d/crate-sup",
+            own.display()
+        );
+    }
+    match errno {
+        Errno::INVAL | Errno::NOSYS => "use a kernel with CONFIG_USER_NS=y".into(),
+        Errno::USERS => "user namespaces are nested too deeply: leave some".into(),
+        _ => "leave the chroot, or let the container around this allow it \
+              (docker, podman: --security-opt seccomp=unconfined --security-opt apparmor=unconfined)"
+            .into(),
+    }
 }
 
 /// Runs `work` to its end as root of the caller's user namespace; as root, in this very process.
@@ -154,7 +209,7 @@ pub fn reason(error: &std::io::Error) -> String {
 }
 
 /// The number of the process that a pidfd names (pidfd_open(2), `fdinfo`); none where it has been waited for.
-pub fn pid_of(pidfd: &OwnedFd) -> Option<i32> {
+pub fn pid_of(pidfd: BorrowedFd) -> Option<i32> {
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
     text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok()).filter(|pid| *pid > 0)
 }
@@ -163,13 +218,41 @@ pub fn pid_of(pidfd: &OwnedFd) -> Option<i32> {
 pub fn wait_for(child: &sys::Child) -> Result<u8> {
     loop {
         match waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(errno) => return Err(errno).doing(|| "waiting for the container".into()),
             Ok(status) => {
                 let status =
                     status.and_then(|status| status.exit_status().or(status.terminating_signal().map(|n| n + 128)));
                 return Ok(status.and_then(|code| u8::try_from(code & 0xff).ok()).unwrap_or(125));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_what_refuses_user_namespaces() {
+        let with =
+            |name: &'static str, value: &'static str| move |asked: &str| (asked == name).then(|| value.to_owned());
+        let none = |_: &str| None;
+        for (errno, fix, setting) in [
+            (
+                Errno::PERM,
+                "unprivileged_userns_clone=1",
+                &with("kernel.unprivileged_userns_clone", "0") as &dyn Fn(&str) -> _,
+            ),
+            (Errno::PERM, "apparmor_parser", &with("kernel.apparmor_restrict_unprivileged_userns", "1")),
+            (Errno::NOSPC, "max_user_namespaces=", &with("user.max_user_namespaces", "0")),
+            (Errno::NOSPC, "max_user_namespaces=", &none),
+            (Errno::INVAL, "CONFIG_USER_NS", &none),
+            (Errno::PERM, "chroot", &none),
+            (Errno::USERS, "nested", &none),
+        ] {
+            let way = way(errno, setting);
+            assert!(way.contains(fix), "{way}");
         }
     }
 }

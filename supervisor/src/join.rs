@@ -1,6 +1,6 @@
 //! Joining the namespaces of a container that runs.
 
-use crate::sys;
+use crate::{child, sys};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::io::Result;
 use std::os::fd::BorrowedFd;
@@ -27,7 +27,7 @@ pub fn join(first: BorrowedFd, spec: &Spec) -> Result<()> {
     // What the container can see of this process before it executes crate-init it must not trace or read (CVE-2016-9962).
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     sys::join(first, files(spec))?;
-    if spec.has_namespace("user") { sys::become_root() } else { Ok(()) }
+    if spec.has_namespace("user") { child::take_ids() } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -101,25 +101,43 @@ pub fn container(
     spec: &Spec,
     size: Size,
 ) -> std::result::Result<Program, Outcome> {
+    let maps = IdMaps::of(spec)?;
+    let started = with_ids(store, container, spec, size, &maps);
+    match (&started, spec.annotation(annotation::USERNS)) {
+        (Ok(_), _) | (_, Some("ranges")) => started,
+        // Was it for the ids? Ranges that were not asked for can be done without.
+        _ => match maps.tried().and_then(|error| maps.instead(&error)) {
+            Some(maps) => with_ids(store, container, spec, size, &maps),
+            None => started,
+        },
+    }
+}
+
+fn with_ids(
+    store: &Store,
+    container: &Container,
+    spec: &Spec,
+    size: Size,
+    maps: &IdMaps,
+) -> std::result::Result<Program, Outcome> {
     let (body, face) = Body::new(spec.process.terminal, spec.flag(annotation::INTERACTIVE))?;
     let network = if spec.has_namespace("network") { sys::NEW_NET } else { 0 };
-    let maps = IdMaps::of_caller();
     // What takes the kernel long is left to the child, which has to wait for its ids anyway.
     let prepare = || {
         if let Err(error) = sys::unshare(sys::OTHER_NAMESPACES | network) {
-            body.give_up(125, &child::explain(error, &maps).to_string());
+            body.give_up(125, &child::explain(error, maps).to_string());
         }
         sys::listen_to_kill(&signals::DEADLY).ok()
     };
     let meanwhile = |child: &sys::Child| {
-        body.fill(&[], &Plan::new(store, container, spec, body.console(size))?)?;
+        body.fill(&[], &Plan::new(store, container, spec, maps.emulates_root(spec), body.console(size))?)?;
         // Before the program can run: whoever finds this supervisor killed must find the program.
         let process = u32::try_from(child.pid).ok().and_then(Process::now);
         let process = process.ok_or_else(|| Error::Failed("the container was killed before it could run".into()))?;
         container.record_process(store, &process)?;
         store.unlock()
     };
-    let started = child::start(sys::FIRST_NAMESPACES, &maps, prepare, meanwhile, || body.execute(&[]));
+    let started = child::start(sys::FIRST_NAMESPACES, maps, prepare, meanwhile, || body.execute(&[]));
     drop(body);
     match started {
         Ok(started) => Ok(Program::first(started.child, face.streams, face.ready, started.handed)),
@@ -147,6 +165,6 @@ pub fn joined(first: BorrowedFd, spec: &Spec, input: bool, size: Size) -> std::r
         let silent = || Outcome::Failed(NOT_RUNNING, ENDED.into());
         return Err(last_words(face.ready).unwrap_or_else(silent));
     };
-    let pid = child::pid_of(&pidfd).unwrap_or(0);
+    let pid = child::pid_of(pidfd.as_fd()).unwrap_or(0);
     Ok(Program::further(sys::Child { pid, pidfd }, face.streams, face.ready))
 }

@@ -16,12 +16,22 @@ pub struct Console {
     pub size: Size,
 }
 
+/// apt-get(8) makes sure of having become another user for its downloads, and gives up where it has not; this keeps it
+/// from that (apt.conf(5)). The name comes after those of the image.
+const APT: (&str, &str) = ("/etc/apt/apt.conf.d/zz-crate", "APT::Sandbox::User \"root\";");
+
 /// The options of crate-init, in order.
 pub struct Plan(Vec<Vec<u8>>);
 
 impl Plan {
-    /// Makes the plan of a container.
-    pub fn new(store: &Store, container: &Container, spec: &Spec, console: Option<Console>) -> Result<Self> {
+    /// Makes the plan of a container, in which changes of owner and identity only seem made where that is `emulation`.
+    pub fn new(
+        store: &Store,
+        container: &Container,
+        spec: &Spec,
+        emulation: bool,
+        console: Option<Console>,
+    ) -> Result<Self> {
         let mut plan = Self(Vec::new());
         plan.option(&["--private"]);
         if let Some(name) = &spec.hostname {
@@ -33,6 +43,10 @@ impl Plan {
         plan.root(store, container, spec)?;
         for mount in &spec.mounts {
             plan.mount(mount, &container.dir, spec.flag(annotation::PRIVILEGED))?;
+        }
+        // The text lies in the container's own /dev.
+        if emulation && spec.mounts.iter().any(|mount| mount.destination == "/dev" && mount.kind == "tmpfs") {
+            plan.option(&["--text", APT.0, APT.1]);
         }
         if let Some(console) = console {
             plan.console(&console);

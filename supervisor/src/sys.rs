@@ -262,13 +262,15 @@ pub fn unshare(flags: u64) -> Result<()> {
     check(unsafe { libc::unshare(flags as libc::c_int) }.into())
 }
 
-/// Becomes root of the user namespace (setresuid(2), setresgid(2), setgroups(2)).
-pub fn become_root() -> Result<()> {
-    // SAFETY: numbers only. Where only one id is mapped the kernel denies setgroups: there are no other groups then.
+/// Takes the effective ids for all of this process's (setresuid(2), setresgid(2)), and lets go of other groups
+/// (setgroups(2)). In a user namespace they are those that it has for the caller.
+pub fn become_own() -> Result<()> {
+    // SAFETY: numbers only. Where only one id is mapped the kernel denies setgroups: the groups stay.
     unsafe {
         libc::setgroups(0, ptr::null());
-        check(libc::setresgid(0, 0, 0).into())?;
-        check(libc::setresuid(0, 0, 0).into())
+        let (uid, gid) = (libc::geteuid(), libc::getegid());
+        check(libc::setresgid(gid, gid, gid).into())?;
+        check(libc::setresuid(uid, uid, uid).into())
     }
 }
 

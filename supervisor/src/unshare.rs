@@ -43,7 +43,12 @@ fn enter(maps: &IdMaps) -> Result<()> {
         drop(go);
         // Nobody is left to map ids for where the parent could not make the namespace; it says why.
         let released = (&wait).read_exact(&mut [0]).is_ok();
-        let mapped = if released { maps.begin(own).and_then(Mapping::finish) } else { Ok(()) };
+        let begun = |maps: &IdMaps| maps.begin(own).and_then(Mapping::finish);
+        let instead = |error: Error| match maps.instead(&error) {
+            Some(maps) => begun(&maps),
+            None => Err(error),
+        };
+        let mapped = if released { begun(maps).or_else(instead) } else { Ok(()) };
         std::process::exit(mapped.map_or_else(
             |error| {
                 crate::tell(&error);
@@ -55,7 +60,7 @@ fn enter(maps: &IdMaps) -> Result<()> {
     sys::unshare(sys::NEW_USER).map_err(|error| child::explain(error, maps))?;
     (&go).write_all(b"g").doing(|| "releasing the child".into())?;
     match child::wait_for(&mapper)? {
-        0 => sys::become_root().doing(|| "becoming root of the user namespace".into()),
+        0 => child::take_ids().doing(|| "becoming root of the user namespace".into()),
         _ => Err(Error::Failed("the ids of the user namespace could not be mapped".into())),
     }
 }

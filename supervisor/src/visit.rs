@@ -142,7 +142,8 @@ fn run(
     let (report_number, program_number) = (report.as_raw_fd().to_string(), program.as_raw_fd().to_string());
     let mut all = words(&["--error-fd", &report_number]);
     all.extend(plan);
-    for set in ["--bounding", "--effective", "--permitted"] {
+    // The last two are for a container that keeps the caller's id: who is not root loses the others by execve.
+    for set in ["--bounding", "--effective", "--permitted", "--inheritable", "--ambient"] {
         all.extend(words(&[set, CAPABILITIES]));
     }
     all.extend(words(&["--no-new-privs", "--program-fd", &program_number, "--"]));

@@ -1,8 +1,9 @@
 //! What is wanted of the kernel: namespaces, file systems within them, filters and system calls.
 
-use super::{Finding, NAMESPACES, Trial, attempt, setting, trial};
+use super::{Finding, NAMESPACES, Trial, attempt, trial};
+use crate::child::{self, setting};
 use crate::idmap::IdMaps;
-use crate::{child, memory, sys};
+use crate::{memory, sys};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, unlinkat};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag};
@@ -37,7 +38,7 @@ fn user_namespaces(maps: &IdMaps) -> Finding {
     const NAME: &str = "user-namespaces";
     // First alone, for an error that tells more than one of clone3(2) can; then with ids.
     let made = attempt(0, &IdMaps::Root, || trial(sys::unshare(sys::NEW_USER)));
-    let mapped = if maps.has_namespace() { attempt(0, &IdMaps::Single, || Ok(())) } else { Ok(Ok(())) };
+    let mapped = if maps.has_namespace() { attempt(0, &IdMaps::ONE, || Ok(())) } else { Ok(Ok(())) };
     let (detail, errno) = match (made, mapped) {
         (Ok(Ok(())), Ok(_)) => return Finding::works(NAME, "can be made"),
         (Ok(Err(errno)), _) => (format!("cannot be made: {}", words(errno)), errno),
@@ -45,36 +46,11 @@ fn user_namespaces(maps: &IdMaps) -> Finding {
     };
     // Root's containers have none.
     let finding = if maps.has_namespace() { Finding::fails } else { Finding::degraded };
-    finding(NAME, detail, cause(errno, &|name| setting(name)))
-}
-
-/// Why user namespaces are refused, as a way to have them.
-fn cause(errno: Errno, setting: &dyn Fn(&str) -> Option<String>) -> String {
-    let is = |name: &str, value: &str| setting(name).is_some_and(|own| own == value);
-    if is("kernel.unprivileged_userns_clone", "0") {
-        return "sysctl -w kernel.unprivileged_userns_clone=1".into();
-    }
-    if is("user.max_user_namespaces", "0") || errno == Errno::NOSPC {
-        return "sysctl -w user.max_user_namespaces=15000".into();
-    }
-    if is("kernel.apparmor_restrict_unprivileged_userns", "1") {
-        let own = std::env::current_exe().unwrap_or_else(|_| "/usr/local/bin/crate-sup".into());
-        return format!(
-            "printf 'abi <abi/4.0>,\\nprofile crate-sup {} flags=(unconfined) {{ userns, }}\\n' \
-             >/etc/apparmor.d/crate-sup && apparmor_parser -r /etc/apparmor.d/crate-sup",
-            own.display()
-        );
-    }
-    match errno {
-        Errno::INVAL | Errno::NOSYS => "use a kernel with CONFIG_USER_NS=y".into(),
-        _ => "leave the chroot, or let the container around this allow it \
-              (docker, podman: --security-opt seccomp=unconfined --security-opt apparmor=unconfined)"
-            .into(),
-    }
+    finding(NAME, detail, child::way_to_namespaces(errno))
 }
 
 fn namespaces(maps: &IdMaps) -> Finding {
-    let maps = if maps.has_namespace() { &IdMaps::Single } else { maps };
+    let maps = if maps.has_namespace() { &IdMaps::ONE } else { maps };
     let denied = denied(NAMESPACES, |flag| attempt(0, maps, || trial(sys::unshare(flag))));
     if denied.is_empty() {
         return Finding::works("namespaces", NAMESPACES.map(|(name, _)| name).join(", "));
@@ -235,32 +211,5 @@ fn landlock() -> Finding {
             format!("refused ({}): {unconfined}", child::reason(&error)),
             "use Linux 5.13 or newer with CONFIG_SECURITY_LANDLOCK=y",
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_what_refuses_user_namespaces() {
-        let with =
-            |name: &'static str, value: &'static str| move |asked: &str| (asked == name).then(|| value.to_owned());
-        let none = |_: &str| None;
-        for (errno, fix, setting) in [
-            (
-                Errno::PERM,
-                "unprivileged_userns_clone=1",
-                &with("kernel.unprivileged_userns_clone", "0") as &dyn Fn(&str) -> _,
-            ),
-            (Errno::PERM, "apparmor_parser", &with("kernel.apparmor_restrict_unprivileged_userns", "1")),
-            (Errno::NOSPC, "max_user_namespaces=", &with("user.max_user_namespaces", "0")),
-            (Errno::NOSPC, "max_user_namespaces=", &none),
-            (Errno::INVAL, "CONFIG_USER_NS", &none),
-            (Errno::PERM, "chroot", &none),
-        ] {
-            let cause = cause(errno, setting);
-            assert!(cause.contains(fix), "{cause}");
-        }
     }
 }

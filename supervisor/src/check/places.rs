@@ -1,7 +1,7 @@
 //! What is wanted of the user's account and of files: ranges of ids, the store, the programs, certificates.
 
 use super::Finding;
-use crate::idmap::{IdMaps, find, user_name};
+use crate::idmap::{IdMaps, Lack};
 use rustix::fs::{XattrFlags, fsetxattr};
 use std::fs::{self, File};
 use std::path::Path;
@@ -37,31 +37,11 @@ fn ranges(maps: &IdMaps) -> Finding {
                 Finding::fails(NAME, detail, fix)
             }
         },
-        IdMaps::Single if find("newuidmap").is_none() || find("newgidmap").is_none() => Finding::degraded(
-            NAME,
-            format!("newuidmap is missing: {one}"),
-            "apt-get install uidmap (shadow-utils, shadow)",
-        ),
-        IdMaps::Single => {
-            let name = user_name(rustix::process::geteuid().as_raw()).unwrap_or_else(|| "USER".into());
-            let first = first_free();
-            let last = first + 65535;
-            let fix = format!("usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {name}");
-            Finding::degraded(NAME, format!("none in /etc/subuid and /etc/subgid: {one}"), fix)
+        IdMaps::Single(..) => {
+            let Lack { detail, fix } = IdMaps::lack().unwrap_or(Lack { detail: "none".into(), fix: String::new() });
+            Finding::degraded(NAME, format!("{detail}: {one}"), fix)
         }
     }
-}
-
-/// The first id above all ranges that somebody has, from 100,000 on, as useradd(8) gives them.
-fn first_free() -> u64 {
-    let files = ["/etc/subuid", "/etc/subgid"].map(|file| fs::read_to_string(file).unwrap_or_default());
-    files.iter().flat_map(|text| text.lines()).filter_map(end).fold(100_000, u64::max)
-}
-
-/// The end of a range of subuid(5): `NAME:START:COUNT`.
-fn end(line: &str) -> Option<u64> {
-    let mut numbers = line.split(':').skip(1).map_while(|field| field.trim().parse::<u64>().ok());
-    numbers.next()?.checked_add(numbers.next()?)
 }
 
 fn store() -> Finding {
@@ -121,18 +101,5 @@ fn certificates() -> Finding {
             "no authority is trusted: registries with https cannot be asked",
             "apt-get install ca-certificates, or give --cacert FILE",
         ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_where_ranges_end() {
-        assert_eq!(end("ann:100000:65536"), Some(165_536));
-        for bad in ["", "ann", "ann:1", "ann:x:1", "ann:18446744073709551615:1"] {
-            assert_eq!(end(bad), None, "{bad}");
-        }
     }
 }
