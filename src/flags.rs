@@ -43,7 +43,7 @@ pub struct Wanted {
 }
 
 /// Flags with a value that `crate-store create` takes.
-const VALUES: [(&str, &str); 19] = [
+const VALUES: [(&str, &str); 39] = [
     ("e", "env"),
     ("", "env-file"),
     ("w", "workdir"),
@@ -63,10 +63,31 @@ const VALUES: [(&str, &str); 19] = [
     ("", "pidfile"),
     ("", "log-driver"),
     ("", "log-opt"),
+    ("", "cap-add"),
+    ("", "cap-drop"),
+    ("", "security-opt"),
+    ("", "userns"),
+    ("", "root-emulation"),
+    ("", "ulimit"),
+    ("", "sysctl"),
+    ("", "device"),
+    ("", "shm-size"),
+    ("m", "memory"),
+    ("", "memory-swap"),
+    ("", "cpus"),
+    ("c", "cpu-shares"),
+    ("", "cpu-period"),
+    ("", "cpu-quota"),
+    ("", "pids-limit"),
+    ("", "cgroupns"),
+    ("", "ipc"),
+    ("", "pid"),
+    ("", "uts"),
 ];
 
 /// Switches that `crate-store create` takes.
-const SWITCHES: [(&str, &str); 5] = [("i", "interactive"), ("t", "tty"), ("", "rm"), ("", "read-only"), ("", "init")];
+const SWITCHES: [(&str, &str); 6] =
+    [("i", "interactive"), ("t", "tty"), ("", "rm"), ("", "read-only"), ("", "init"), ("", "privileged")];
 
 /// Reads the arguments of `run` and `create`; `verb` is named in messages.
 pub fn read(mut args: lexopt::Parser, verb: &str) -> Outcome<Wanted> {
@@ -176,13 +197,12 @@ fn switch(name: &str, value: Option<&OsStr>) -> Outcome<bool> {
 }
 
 /// Flags that docker or podman have: who gives one of them has not mistyped it.
-const OTHERS: &str = "-P -a -c -m -p add-host annotation attach blkio-weight cap-add cap-drop cgroup-conf cgroup-parent \
-    cgroupns cpu-period cpu-quota cpu-shares cpus cpuset-cpus cpuset-mems device dns dns-option dns-search domainname \
-    expose gpus group-add health-cmd health-interval health-retries health-start-period health-timeout \
-    image-volume ip ipc isolation label-file link mac-address memory memory-reservation memory-swap network-alias \
-    no-healthcheck no-hosts oom-kill-disable oom-score-adj passwd pid pids-limit pod preserve-fds privileged publish \
-    publish-all replace rmi runtime secret security-opt shm-size sig-proxy sysctl systemd timeout tz ulimit umask \
-    userns uts variant volume-driver volumes-from";
+const OTHERS: &str = "-P -a -p add-host annotation attach blkio-weight cgroup-conf cgroup-parent cpuset-cpus \
+    cpuset-mems device-cgroup-rule dns dns-option dns-search domainname expose gidmap gpus group-add health-cmd \
+    health-interval health-retries health-start-period health-timeout image-volume ip isolation label-file link \
+    mac-address memory-reservation memory-swappiness network-alias no-healthcheck no-hosts oom-kill-disable \
+    oom-score-adj passwd pod preserve-fds publish publish-all replace rmi runtime secret sig-proxy storage-opt \
+    systemd timeout tz uidmap umask variant volume-driver volumes-from";
 
 fn unsupported(verb: &str, flag: &str) -> Failure {
     let name = flag.strip_prefix("--").unwrap_or(flag);
@@ -228,7 +248,7 @@ mod tests {
 
     #[test]
     fn refuses_by_name_what_does_not_work_yet() {
-        for (text, name) in [("--sig-proxy=false x", "--sig-proxy"), ("--cap-add A x", "--cap-add"), ("-p 1 x", "-p")] {
+        for (text, name) in [("--sig-proxy=false x", "--sig-proxy"), ("--gpus A x", "--gpus"), ("-p 1 x", "-p")] {
             assert_eq!(wanted(text).unwrap_err().message, format!("run: {name} is not supported yet"));
         }
         for bad in ["--rm", "--pull=sometimes x", "-e", "--detach=x y"] {

@@ -16,6 +16,26 @@ macro_rules! flags {
   --tmpfs DST[:OPTION,…]      mount an empty file system in memory
   --read-only                 mount the root file system read-only
   --network private|none|host its own network with loopback alone (default), or the host's
+  --cap-add CAP[,…], --cap-drop CAP[,…]
+                              change docker's default set of capabilities; ALL for all
+  --privileged                all capabilities and system calls, the host's devices
+  --security-opt OPTION       no-new-privileges[=false], seccomp=FILE|unconfined,
+                              mask=PATH[:…], unmask=ALL|PATH[:…], systempaths=unconfined
+  --userns private|ranges|keep-id|host
+                              which ids of the host it has
+  --root-emulation on|off     where one id is mapped, pretend that owners change (default)
+  --ulimit NAME=SOFT[:HARD]   limit a resource of its processes, such as nofile
+  --sysctl NAME=VALUE         a kernel setting of its namespaces, such as net.ipv4.ip_forward
+  --device HOST[:DST][:rwm]   let it use a device of the host
+  --shm-size SIZE             the size of /dev/shm; the default is 64m
+  -m, --memory SIZE, --memory-swap SIZE
+                              limit memory; and memory and swap together, -1 for any
+  --cpus N                    limit processor time to that of N processors, such as 1.5
+  -c, --cpu-shares N, --cpu-period MICROSECONDS, --cpu-quota MICROSECONDS
+                              weight and limit of processor time, as the kernel has them
+  --pids-limit N              limit processes and threads
+  --cgroupns private, --ipc private, --pid private, --uts private
+                              so it is in any case, and nothing else is to be had
   --platform OS/ARCH[/VAR]    choose the platform of the image
   -l, --label NAME=VALUE      annotate the container
   --cidfile FILE              write the id to a new file too

@@ -44,8 +44,8 @@ test_slips_and_what_there_is_not() {
 	own_store
 	have "$BUSYBOX"
 	for verb in run create; do
-		expect_code 125 crate "$verb" --memory 64m "$BUSYBOX" true
-		one_line crate "$verb: --memory is not supported yet"
+		expect_code 125 crate "$verb" --gpus all "$BUSYBOX" true
+		one_line crate "$verb: --gpus is not supported yet"
 		expect_code 125 crate "$verb" -p 80:80 "$BUSYBOX" true
 		one_line crate "$verb: -p is not supported yet"
 		expect_code 125 crate "$verb" --it "$BUSYBOX" true

@@ -9,53 +9,20 @@ use crate::oci::Execution;
 use crate::spec::{Capabilities, Linux, Mount, Namespace, Process, Root, Spec, User, VERSION, annotation};
 use std::collections::BTreeMap;
 
-/// Docker's default capabilities.
-const CAPABILITIES: [&str; 14] = [
-    "CAP_AUDIT_WRITE",
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_MKNOD",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_RAW",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-];
-
-/// Docker's default list of what nothing inside can read.
-const MASKED: [&str; 12] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-];
-
-/// Docker's default list of what nothing inside can write.
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
 /// What runtimes and systemd obey when they find it among the annotations: an image must not say it by a label.
 const OBEYED: [&str; 5] = ["run.", "io.kubernetes.", "module.wasm.", "org.criu.", "org.systemd.property."];
 
 /// What the outcome depends on besides the image and the request.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Is the caller root, so that no user namespace is wanted?
+    /// Is the caller root?
     pub root: bool,
     /// Is group 5, by custom `tty`, mapped where the container will run, so that its terminals can belong to it?
     pub tty_group: bool,
+    /// All capabilities that a container can have, where [all are wanted](capability::Changes::wants_all); else unused.
+    pub capabilities: u64,
+    /// What is masked on this machine besides [the usual](confinement::of_this_machine).
+    pub hidden: Vec<String>,
     /// The caller's `TERM`.
     pub term: Option<String>,
     /// When the container is made.
@@ -69,15 +36,22 @@ pub fn spec(request: &Request, image: &Image, layers: &str, id: &str, caller: &C
     let hostname = request.hostname.clone().unwrap_or_else(|| id[..12].to_owned());
     let own = |user: &&String| !user.is_empty();
     let user = request.user.as_ref().filter(own).or(execution.user.as_ref().filter(own));
+    let confinement = &request.confinement;
+    let capabilities = confinement.capability_names(caller.capabilities);
     let process = Process {
         terminal: request.terminal,
         user: user.and_then(|user| numeric(user)).unwrap_or_default(),
         args: args(request, execution)?,
         env: env(request, execution, &hostname, caller),
         cwd: cwd(request, execution)?,
-        capabilities: Some(capabilities()),
-        no_new_privileges: true,
-        rlimits: Vec::new(),
+        capabilities: Some(Capabilities {
+            bounding: capabilities.clone(),
+            effective: capabilities.clone(),
+            permitted: capabilities,
+            ..Capabilities::default()
+        }),
+        no_new_privileges: confinement.no_new_privileges.unwrap_or(!confinement.privileged),
+        rlimits: confinement.rlimits.clone(),
     };
     let texts = process.args.iter().chain(&process.env).chain(user).chain([&process.cwd]);
     let texts = texts.chain(&execution.volumes);
@@ -91,12 +65,7 @@ pub fn spec(request: &Request, image: &Image, layers: &str, id: &str, caller: &C
         root: Root { path: "rootfs".into(), readonly: request.read_only },
         hostname: Some(hostname),
         mounts: all_mounts(request, execution, caller)?,
-        linux: Linux {
-            namespaces: namespaces(request, caller),
-            masked_paths: MASKED.map(Into::into).into(),
-            readonly_paths: READ_ONLY.map(Into::into).into(),
-            ..Linux::default()
-        },
+        linux: Linux { namespaces: namespaces(request, caller), ..confinement.linux(&caller.hidden)? },
         annotations: annotations(request, image, execution, layers, user, caller),
     })
 }
@@ -148,17 +117,12 @@ fn numeric(user: &str) -> Option<User> {
     Some(User { uid: number(uid)?, gid: number(gid)?, additional_gids: Vec::new() })
 }
 
-fn capabilities() -> Capabilities {
-    let set: Vec<String> = CAPABILITIES.map(Into::into).into();
-    Capabilities { bounding: set.clone(), effective: set.clone(), permitted: set, ..Capabilities::default() }
-}
-
 fn namespaces(request: &Request, caller: &Caller) -> Vec<Namespace> {
     let mut kinds = vec!["pid", "ipc", "uts", "mount", "cgroup"];
     if request.network == Network::Private {
         kinds.push("network");
     }
-    if !caller.root {
+    if request.confinement.has_user_namespace(caller.root) {
         kinds.push("user");
     }
     kinds.into_iter().map(|kind| Namespace { kind: kind.into(), path: None }).collect()
@@ -166,13 +130,14 @@ fn namespaces(request: &Request, caller: &Caller) -> Vec<Namespace> {
 
 fn all_mounts(request: &Request, execution: &Execution, caller: &Caller) -> Result<Vec<Mount>> {
     let mut own = request.mounts.clone();
+    if caller.root {
+        own.iter_mut().for_each(mounts::harden);
+    }
+    own.extend(request.confinement.devices.iter().cloned());
     for (place, mount) in own.iter().enumerate() {
         if own[..place].iter().any(|other| other.destination == mount.destination) {
             return Err(Error::Usage(format!("two mounts on {}", mount.destination)));
         }
-    }
-    if caller.root {
-        own.iter_mut().for_each(mounts::harden);
     }
     // On a read-only root the image's volumes alone stay writable, in place.
     for volume in execution.volumes.iter().filter(|_| request.read_only) {
@@ -191,18 +156,21 @@ fn all_mounts(request: &Request, execution: &Execution, caller: &Caller) -> Resu
 
 fn default_mounts(request: &Request, caller: &Caller) -> Vec<Mount> {
     let pts = "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620";
+    let confinement = &request.confinement;
+    let shm = confinement.shm_size.map_or_else(|| "65536k".to_owned(), |bytes| bytes.to_string());
+    let sys = if confinement.privileged { "rw" } else { "ro" };
     let mut mounts = vec![
         entry("/proc", "proc", "proc", "nosuid,noexec,nodev"),
         entry("/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
         // Group 5, tty, is not mapped for everyone, and the kernel refuses an unmapped one.
         entry("/dev/pts", "devpts", "devpts", &if caller.tty_group { format!("{pts},gid=5") } else { pts.into() }),
-        entry("/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=65536k"),
+        entry("/dev/shm", "tmpfs", "shm", &format!("nosuid,noexec,nodev,mode=1777,size={shm}")),
         entry("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
         // Only who owns a network namespace may mount a sysfs of it.
-        if request.network == Network::Host && !caller.root {
-            entry("/sys", "bind", "/sys", "rbind,rprivate,nosuid,noexec,nodev,ro")
+        if request.network == Network::Host && confinement.has_user_namespace(caller.root) {
+            entry("/sys", "bind", "/sys", &format!("rbind,rprivate,nosuid,noexec,nodev,{sys}"))
         } else {
-            entry("/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro")
+            entry("/sys", "sysfs", "sysfs", &format!("nosuid,noexec,nodev,{sys}"))
         },
         entry("/run", "tmpfs", "tmpfs", "nosuid,nodev,mode=755"),
     ];
@@ -247,6 +215,7 @@ fn annotations(
             set(key, "true");
         }
     }
+    request.confinement.annotations().into_iter().for_each(|(key, value)| set(key, value));
     request.told.iter().for_each(|(key, value)| set(key, value));
     all
 }
@@ -267,7 +236,14 @@ mod tests {
     }
 
     fn made(config: &str, request: &Request) -> Result<Spec> {
-        let caller = Caller { root: false, tty_group: false, term: None, now: "now".into() };
+        let caller = Caller {
+            root: false,
+            tty_group: false,
+            capabilities: 3,
+            hidden: Vec::new(),
+            term: None,
+            now: "now".into(),
+        };
         spec(request, &image(config), "aa:bb", &"0".repeat(64), &caller)
     }
 

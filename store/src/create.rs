@@ -2,6 +2,7 @@
 
 use crate::at::is_opaque;
 use crate::bundle::{self, Caller};
+use crate::confinement::Confinement;
 use crate::container::{Container, TEMPORARY, is_name};
 use crate::digest::Digest;
 use crate::error::{Doing, Error, Result};
@@ -11,7 +12,7 @@ use crate::json::Value;
 use crate::platform::Platform;
 use crate::root::{Store, random_hex, sync_dir};
 use crate::spec::{Mount, Spec};
-use crate::{mounts, time};
+use crate::{capability, confinement, device, mounts, time};
 use rustix::fs::{FlockOperation, Mode, flock};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -65,6 +66,8 @@ pub struct Request {
     pub interactive: bool,
     /// Give the program a terminal.
     pub terminal: bool,
+    /// What the program may do and use.
+    pub confinement: Confinement,
     /// What flags say that only [annotations](crate::spec::annotation) tell: these, over those of the image.
     pub told: Vec<(&'static str, String)>,
 }
@@ -87,9 +90,14 @@ impl Store {
         }
         let id = random_hex(32)?;
         let root = rustix::process::geteuid().is_root();
+        let confinement = &request.confinement;
+        let own_ids = confinement.has_user_namespace(root);
+        let all = confinement.capabilities.wants_all(confinement.privileged);
         let caller = Caller {
             root,
-            tty_group: root && IdMap::gids().is_ok_and(|map| map.has(5)),
+            tty_group: !own_ids && IdMap::gids().is_ok_and(|map| map.has(5)),
+            capabilities: if all { capability::all(own_ids) } else { 0 },
+            hidden: confinement::of_this_machine(),
             term: std::env::var("TERM").ok().filter(|term| !term.is_empty()),
             now: time::now(),
         };
@@ -97,6 +105,7 @@ impl Store {
         for mount in &mut request.mounts {
             mounts::resolve(mount)?;
         }
+        request.confinement.devices = device::find(&request.confinement.devices)?;
         let layers: Vec<&str> = lowers.ids.iter().map(Digest::hex).collect();
         let spec = bundle::spec(&request, &image, &layers.join(":"), &id, &caller)?;
         let beside = self.path("ingest").join(format!("container.{id}"));

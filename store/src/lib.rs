@@ -10,11 +10,14 @@ pub mod at;
 pub mod audit;
 pub mod blob;
 pub mod bundle;
+pub mod capability;
 #[cfg(feature = "confine")]
 pub mod confine;
+pub mod confinement;
 pub mod container;
 pub mod copy;
 pub mod create;
+pub mod device;
 pub mod digest;
 pub mod document;
 pub mod environment;
@@ -31,6 +34,7 @@ pub mod inflate;
 pub mod json;
 #[cfg(feature = "unpack")]
 pub mod layer;
+pub mod limits;
 #[cfg(feature = "unpack")]
 pub mod load;
 pub mod log;
@@ -53,6 +57,7 @@ pub mod spec;
 #[cfg(feature = "unpack")]
 pub mod spool;
 pub mod state;
+pub mod sysctl;
 pub mod time;
 pub mod tree;
 #[cfg(feature = "unpack")]

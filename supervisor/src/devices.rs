@@ -5,8 +5,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// What every container has of its own in `/dev`.
-const OWN: [&str; 11] =
-    ["console", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "tty", "urandom", "zero"];
+const OWN: [&str; 11] = ["console", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "tty", "urandom", "zero"];
 
 /// The paths of all device nodes below the host's `/dev`, sorted, without those that the container has of its own. Links
 /// are left out, and what cannot be looked at.

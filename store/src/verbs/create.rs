@@ -1,6 +1,6 @@
 //! `crate-store create`.
 
-use super::{print, value};
+use super::{confinement, print, value};
 use lexopt::ValueExt;
 use lexopt::prelude::*;
 use std::fs::{self, OpenOptions};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use store::create::{Network, Request};
 use store::error::Doing;
 use store::spec::annotation;
-use store::{Error, Result, Store, environment, mounts, signal};
+use store::{Error, Result, Store, environment, limits, mounts, signal};
 
 const HELP: &str = "\
 usage: crate-store create [FLAG…] IMAGE [--] [COMMAND…]
@@ -29,6 +29,26 @@ What follows IMAGE belongs to the command. Exit code 3: the image, or a layer, i
   --tmpfs DST[:OPTION,…]      mount an empty file system in memory
   --read-only                 mount the root file system read-only
   --network private|none|host its own network with loopback alone (default), or the host's
+  --cap-add CAP[,…], --cap-drop CAP[,…]
+                              change docker's default set of capabilities; ALL for all
+  --privileged                all capabilities and system calls, the host's devices
+  --security-opt OPTION       no-new-privileges[=false], seccomp=FILE|unconfined,
+                              mask=PATH[:…], unmask=ALL|PATH[:…], systempaths=unconfined
+  --userns private|ranges|keep-id|host
+                              which ids of the host it has
+  --root-emulation on|off     where one id is mapped, pretend that owners change (default)
+  --ulimit NAME=SOFT[:HARD]   limit a resource of its processes, such as nofile
+  --sysctl NAME=VALUE         a kernel setting of its namespaces, such as net.ipv4.ip_forward
+  --device HOST[:DST][:rwm]   let it use a device of the host
+  --shm-size SIZE             the size of /dev/shm; the default is 64m
+  -m, --memory SIZE, --memory-swap SIZE
+                              limit memory; and memory and swap together, -1 for any
+  --cpus N                    limit processor time to that of N processors, such as 1.5
+  -c, --cpu-shares N, --cpu-period MICROSECONDS, --cpu-quota MICROSECONDS
+                              weight and limit of processor time, as the kernel has them
+  --pids-limit N              limit processes and threads
+  --cgroupns private, --ipc private, --pid private, --uts private
+                              so it is in any case, and nothing else is to be had
   --platform OS/ARCH[/VAR]    choose, or insist on, the platform of the image
   -l, --label NAME=VALUE      annotate the container
   --cidfile FILE              write the id to a new file too
@@ -96,6 +116,8 @@ fn long(letter: char) -> Option<&'static str> {
         't' => "tty",
         'd' => "detach",
         'l' => "label",
+        'm' => "memory",
+        'c' => "cpu-shares",
         _ => return None,
     })
 }
@@ -132,6 +154,7 @@ fn flag(given: &mut Given, name: &str, short: bool, args: &mut lexopt::Parser) -
         "stop-timeout" => tell(request, name, args, stop_timeout)?,
         "pidfile" => tell(request, name, args, pidfile)?,
         "log-opt" => tell(request, name, args, log_option)?,
+        _ if confinement::flag(&mut request.confinement, name, short, args)? => {}
         _ => return Err(unsupported(&format!("--{name}"))),
     }
     Ok(())
@@ -186,7 +209,7 @@ fn pidfile(text: &str) -> Told {
 fn log_option(text: &str) -> Told {
     match text.split_once('=') {
         Some(("max-size", size)) => {
-            let bytes = bytes(size).filter(|bytes| *bytes > 0).ok_or("a size such as 10m; 0 is no size")?;
+            let bytes = limits::size(size).filter(|bytes| *bytes > 0).ok_or("a size such as 10m; 0 is no size")?;
             Ok((annotation::LOG_SIZE, bytes.to_string()))
         }
         Some(("max-file", files)) => {
@@ -195,20 +218,6 @@ fn log_option(text: &str) -> Told {
         }
         _ => Err("max-size=SIZE or max-file=N"),
     }
-}
-
-/// A size in bytes, or in docker's units, powers of 1024: `512k`, `10m`, `1g`, each perhaps with a `b` after it.
-fn bytes(text: &str) -> Option<u64> {
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|letter: char| letter.is_ascii_lowercase());
-    let unit = match &lower[digits.len()..] {
-        "" | "b" => 1,
-        "k" | "kb" => 1 << 10,
-        "m" | "mb" => 1 << 20,
-        "g" | "gb" => 1 << 30,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// Is no log to be kept? Both formats of docker's and podman's are ours: there is one.
@@ -220,7 +229,8 @@ fn log_driver(name: &str) -> Result<bool> {
     }
 }
 
-fn switch(name: &str, short: bool, args: &mut lexopt::Parser) -> Result<bool> {
+/// The value of a switch. That of a short one is never looked for.
+pub fn switch(name: &str, short: bool, args: &mut lexopt::Parser) -> Result<bool> {
     let value = if short { None } else { args.optional_value() };
     match value.as_deref().map(|value| value.to_string_lossy()).as_deref() {
         None | Some("true" | "1") => Ok(true),
@@ -263,6 +273,7 @@ fn make(mut given: Given) -> Result<()> {
     if request.remove && request.told.iter().any(|(key, _)| *key == annotation::RESTART) {
         return Err(Error::Usage("--restart and --rm: a container that is started again is not removed".into()));
     }
+    request.confinement.check(request.network)?;
     if given.unlogged {
         put(request, annotation::LOG_SIZE, "0".into());
     }
@@ -313,9 +324,8 @@ mod tests {
         assert_eq!(value(pidfile, "/a/./b").unwrap(), "/a/b");
         assert_eq!(value(log_option, "max-size=10m").unwrap(), "10485760");
         assert_eq!(log_option("max-file=3").unwrap(), (annotation::LOG_FILES, "3".into()));
-        for text in ["max-size=0", "max-size=-1", "max-size=1t", "max-size=99999999999g", "max-file=0", "tag=x", "x"] {
+        for text in ["max-size=0", "max-size=-1", "max-size=1x", "max-size=99999999999t", "max-file=0", "tag=x", "x"] {
             assert!(log_option(text).is_err(), "{text}");
         }
-        assert_eq!((bytes("512"), bytes("1KB"), bytes("m"), bytes("1.5m")), (Some(512), Some(1024), None, None));
     }
 }

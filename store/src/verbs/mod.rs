@@ -1,5 +1,6 @@
 //! The verbs of `crate-store`, one file each.
 
+mod confinement;
 mod create;
 mod filter;
 mod format;
