@@ -36,6 +36,7 @@ macro_rules! stories {
 stories! {
     answers
     archives
+    cgroup
     check
     confined
     corpus

@@ -174,6 +174,10 @@ fn default_mounts(request: &Request, caller: &Caller) -> Vec<Mount> {
         },
         entry("/run", "tmpfs", "tmpfs", "nosuid,nodev,mode=755"),
     ];
+    // What limits it can be read where it can be shown: in cgroups of version 2. Never written (CVE-2023-25809).
+    if confinement.limits.resources().is_ok_and(|resources| resources.is_some()) {
+        mounts.push(entry("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid,noexec,nodev,ro"));
+    }
     let access = if request.read_only { "ro" } else { "rw" };
     for name in ["hosts", "hostname", "resolv.conf"] {
         mounts.push(entry(&format!("/etc/{name}"), "bind", name, &format!("bind,{access},nosuid,nodev,noexec")));

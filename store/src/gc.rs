@@ -100,19 +100,27 @@ impl Store {
         Ok(())
     }
 
-    /// Removes the runtime directories of containers that are gone; not what runs, for several stores may share them.
+    /// Removes the runtime directories of containers that are gone, and the cgroups of all that do not run; not what runs,
+    /// for several stores may share them.
     fn collect_runs(&self, freed: &mut Freed) -> Result<()> {
         let run = self.run_dir()?;
         let entries = fs::read_dir(run).doing(|| format!("reading {}", run.display()))?;
         for entry in entries.filter_map(std::result::Result::ok) {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if !is_id(&name) || self.path("containers").join(&name).exists() {
+            let bundle = self.path("containers").join(&name);
+            let gone = !bundle.exists();
+            if !is_id(&name) || !gone && !entry.path().join("cgroup").exists() {
                 continue;
             }
-            let container = Container { id: name, dir: entry.path() };
+            let container = Container { id: name, dir: if gone { entry.path() } else { bundle } };
             let locked = container.lock(self);
-            if !matches!(locked, Err(Error::Busy(_))) {
-                freed.remove(&entry);
+            if matches!(locked, Err(Error::Busy(_))) {
+                continue;
+            }
+            match container.remove_cgroups(self) {
+                Err(error) => freed.failed.push(error),
+                Ok(()) if gone => freed.remove(&entry),
+                Ok(()) => {}
             }
         }
         Ok(())

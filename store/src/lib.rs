@@ -11,6 +11,7 @@ pub mod audit;
 pub mod blob;
 pub mod bundle;
 pub mod capability;
+pub mod cgroup;
 #[cfg(feature = "confine")]
 pub mod confine;
 pub mod confinement;

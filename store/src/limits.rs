@@ -54,8 +54,6 @@ impl Limits {
             (_, 1..) if self.swap < memory => {
                 return wrong("--memory-swap is memory and swap together: it cannot be less than --memory");
             }
-            // Docker's rule: as much swap again.
-            (_, 0) => memory.saturating_mul(2),
             (_, swap) => swap,
         };
         if self.cpus > 0 && self.period + self.quota > 0 {
@@ -260,7 +258,7 @@ mod tests {
             let limits = Limits { memory, swap, ..Limits::default() };
             limits.resources().map(|resources| resources.and_then(|resources| resources.swap))
         };
-        assert_eq!(memory(1 << 30, 0).unwrap(), Some(2 << 30));
+        assert_eq!(memory(1 << 30, 0).unwrap(), None);
         assert_eq!(memory(1 << 30, 1 << 30).unwrap(), Some(1 << 30));
         assert_eq!(memory(1 << 30, -1).unwrap(), Some(-1));
         assert_eq!(memory(0, -1).unwrap(), Some(-1));

@@ -38,6 +38,8 @@ impl Store {
     /// Takes a container, whose lock the caller holds, out of the listings; what is left to remove is the tree
     /// that is returned.
     pub fn unlist_container(&self, container: &Container) -> Result<PathBuf> {
+        // As long as it is listed: what says where they are goes with it.
+        container.remove_cgroups(self)?;
         let garbage = self.path("ingest").join(format!("container.{}", container.id));
         let temporary = container.is_temporary();
         let names = self.lock_names()?;

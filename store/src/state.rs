@@ -119,6 +119,11 @@ impl Container {
         fs::read_to_string(self.dir.join("exit")).ok()?.trim_end().parse().ok()
     }
 
+    /// Has the kernel killed in it for want of memory, when it ran last?
+    pub fn ran_out_of_memory(&self) -> bool {
+        self.dir.join("oom").exists()
+    }
+
     /// The first process of the container, if it still is: its record, and the descriptor that names it and no other.
     pub fn process(&self, store: &Store) -> Result<Option<(Process, OwnedFd)>> {
         let record = self.recorded_process(store)?;

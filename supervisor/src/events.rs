@@ -71,7 +71,8 @@ pub fn out_of_memory_kills() -> Option<u64> {
     files.find_map(|file| kills_in(&fs::read_to_string(file).ok()?))
 }
 
-fn kills_in(text: &str) -> Option<u64> {
+/// The number of kills that a file of either version tells.
+pub fn kills_in(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 

@@ -11,6 +11,7 @@ use crate::watch::Watch;
 use lexopt::{Arg, Parser, ValueExt};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use store::error::Doing;
 use store::spec::{Spec, User, annotation};
 use store::{Error, Result, Store, environment};
@@ -109,21 +110,29 @@ fn wanted(parser: &mut Parser) -> Result<Option<Wanted>> {
 /// Runs the program to its end, as [`serve`] does.
 fn run(wanted: &Wanted, owner: Owner) -> Result<(u8, Option<String>)> {
     serve(owner, |watch| {
-        let (first, spec) = prepared(wanted).map_err(|error| never_ran(&error))?;
+        let Prepared { first, cgroups, spec } = prepared(wanted).map_err(|error| never_ran(&error))?;
         let Some(first) = first else {
             return Ok((launch::NOT_RUNNING, Some(format!("container {} does not run", wanted.container))));
         };
-        Ok(in_container(watch, &first, &spec, wanted.input).told())
+        Ok(in_container(watch, &first, &spec, &cgroups, wanted.input).told())
     })
 }
 
-/// The container's first process, where it runs, and what is to run in it.
-fn prepared(wanted: &Wanted) -> Result<(Option<OwnedFd>, Spec)> {
+/// Where a program is to run, and which.
+struct Prepared {
+    /// The container's first process; none where it does not run.
+    first: Option<OwnedFd>,
+    /// The container's cgroups.
+    cgroups: Vec<PathBuf>,
+    spec: Spec,
+}
+
+fn prepared(wanted: &Wanted) -> Result<Prepared> {
     let store = Store::open()?;
     let container = store.find_container(&wanted.container)?;
     let spec = changed(container.spec()?, wanted)?;
     let first = container.program(&store)?.map(|(_, descriptor)| descriptor);
-    Ok((first, spec))
+    Ok(Prepared { first, cgroups: container.cgroups(&store)?, spec })
 }
 
 /// Nothing ran: whatever the reason, the exit code is 125, as any other may be a program's.
@@ -131,9 +140,9 @@ fn never_ran(error: &Error) -> Error {
     Error::Failed(error.to_string())
 }
 
-fn in_container(watch: &mut Watch, first: &OwnedFd, spec: &Spec, input: bool) -> Outcome {
+fn in_container(watch: &mut Watch, first: &OwnedFd, spec: &Spec, cgroups: &[PathBuf], input: bool) -> Outcome {
     let background = watch.own.is_none();
-    let program = match launch::joined(first.as_fd(), spec, input, watch.size) {
+    let program = match launch::joined(first.as_fd(), spec, cgroups, input, watch.size) {
         Ok(program) => program,
         Err(outcome) => return outcome,
     };

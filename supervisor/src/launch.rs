@@ -1,5 +1,6 @@
 //! Starting a container's program.
 
+use crate::cgroup::{self, Cgroup};
 use crate::channel::{self, Size};
 use crate::idmap::IdMaps;
 use crate::join::namespaces;
@@ -12,6 +13,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use store::process::Process;
 use store::spec::{Spec, annotation};
 use store::{Container, Error, Result, Store};
@@ -94,20 +96,21 @@ impl Body {
     }
 }
 
-/// Starts the first program of a container, with this size if it has a terminal.
+/// Starts the first program of a container, with this size if it has a terminal, in its own cgroup if it has one.
 pub fn container(
     store: &Store,
     container: &Container,
     spec: &Spec,
     size: Size,
+    cgroup: Option<&Cgroup>,
 ) -> std::result::Result<Program, Outcome> {
     let maps = IdMaps::of(spec)?;
-    let started = with_ids(store, container, spec, size, &maps);
+    let started = with_ids(store, container, spec, size, cgroup, &maps);
     match (&started, spec.annotation(annotation::USERNS)) {
         (Ok(_), _) | (_, Some("ranges")) => started,
         // Was it for the ids? Ranges that were not asked for can be done without.
         _ => match maps.tried().and_then(|error| maps.instead(&error)) {
-            Some(maps) => with_ids(store, container, spec, size, &maps),
+            Some(maps) => with_ids(store, container, spec, size, cgroup, &maps),
             None => started,
         },
     }
@@ -118,18 +121,25 @@ fn with_ids(
     container: &Container,
     spec: &Spec,
     size: Size,
+    cgroup: Option<&Cgroup>,
     maps: &IdMaps,
 ) -> std::result::Result<Program, Outcome> {
     let (body, face) = Body::new(spec.process.terminal, spec.flag(annotation::INTERACTIVE))?;
     let network = if spec.has_namespace("network") { sys::NEW_NET } else { 0 };
-    // What takes the kernel long is left to the child, which has to wait for its ids anyway.
-    let prepare = || {
-        if let Err(error) = sys::unshare(sys::OTHER_NAMESPACES | network) {
+    // The root of a cgroup namespace is the cgroup that a process is in when it makes it (cgroup_namespaces(7)).
+    let late = if cgroup.is_some() { sys::NEW_CGROUP } else { 0 };
+    let unshare = |namespaces: u64| {
+        if let Err(error) = sys::unshare(namespaces) {
             body.give_up(125, &child::explain(error, maps).to_string());
         }
+    };
+    // What takes the kernel long is left to the child, which has to wait for its ids anyway.
+    let prepare = || {
+        unshare(sys::OTHER_NAMESPACES & !late | network);
         sys::listen_to_kill(&signals::DEADLY).ok()
     };
     let meanwhile = |child: &sys::Child| {
+        cgroup.map_or(Ok(()), |cgroup| cgroup.take(child.pid))?;
         body.fill(&[], &Plan::new(store, container, spec, maps.emulates_root(spec), body.console(size))?)?;
         // Before the program can run: whoever finds this supervisor killed must find the program.
         let process = u32::try_from(child.pid).ok().and_then(Process::now);
@@ -137,7 +147,13 @@ fn with_ids(
         container.record_process(store, &process)?;
         store.unlock()
     };
-    let started = child::start(sys::FIRST_NAMESPACES, maps, prepare, meanwhile, || body.execute(&[]));
+    let work = || {
+        if late != 0 {
+            unshare(late);
+        }
+        body.execute(&[])
+    };
+    let started = child::start(sys::FIRST_NAMESPACES, maps, prepare, meanwhile, work);
     drop(body);
     match started {
         Ok(started) => Ok(Program::first(started.child, face.streams, face.ready, started.handed)),
@@ -147,8 +163,14 @@ fn with_ids(
 }
 
 /// Starts a further process in a container that runs, whose first process `first` names; with this size if `spec` gives it
-/// a terminal.
-pub fn joined(first: BorrowedFd, spec: &Spec, input: bool, size: Size) -> std::result::Result<Program, Outcome> {
+/// a terminal, and in these cgroups, which are the container's.
+pub fn joined(
+    first: BorrowedFd,
+    spec: &Spec,
+    cgroups: &[PathBuf],
+    input: bool,
+    size: Size,
+) -> std::result::Result<Program, Outcome> {
     let (body, face) = Body::new(spec.process.terminal, input)?;
     let (own, other) = channel::pair()?;
     let numbers = [first.as_raw_fd().to_string(), namespaces(spec).to_string(), other.as_raw_fd().to_string()];
@@ -156,6 +178,8 @@ pub fn joined(first: BorrowedFd, spec: &Spec, input: bool, size: Size) -> std::r
     // It is crate-init that joins: no process of the container ever sees one that executes this program, or traces one.
     let Some(joiner) = child::fork("starting a child")? else {
         drop(own);
+        // What it starts is in them from its beginning.
+        cgroup::enter(cgroups, 0).unwrap_or_else(|error| body.give_up(125, &error.to_string()));
         std::process::exit(body.execute(&[first, other.as_fd()]).into());
     };
     drop((other, body));

@@ -1,6 +1,7 @@
 //! crate-sup: makes the namespaces of a container, watches it, and ends with its exit code.
 
 mod attach;
+mod cgroup;
 mod channel;
 mod check;
 mod child;

@@ -1,5 +1,6 @@
 //! The plan: what crate-init is to do, made from the bundle's `config.json`.
 
+use crate::cgroup;
 use crate::channel::Size;
 use crate::devices;
 use std::os::fd::RawFd;
@@ -41,7 +42,8 @@ impl Plan {
             plan.option(&["--loopback"]);
         }
         plan.root(store, container, spec)?;
-        for mount in &spec.mounts {
+        let shown = cgroup::is_shown(spec)?;
+        for mount in spec.mounts.iter().filter(|mount| mount.kind != "cgroup" || shown) {
             plan.mount(mount, &container.dir, spec.flag(annotation::PRIVILEGED))?;
         }
         // The text lies in the container's own /dev.
@@ -112,7 +114,11 @@ impl Plan {
             return Ok(());
         }
         let source = if bind { path_text(&bundle.join(source))? } else { source.clone() };
-        let kind = if bind { "bind" } else { kind };
+        let kind = match kind.as_str() {
+            _ if bind => "bind",
+            "cgroup" => "cgroup2",
+            kind => kind,
+        };
         self.option(&["--mount", kind, &source, destination, &options.join(",")]);
         if destination == "/dev" && !bind {
             self.devices(privileged);

@@ -1,5 +1,6 @@
 //! A supervisor: one container, from its start to its last exit code.
 
+use crate::cgroup::Cgroup;
 use crate::channel::{self, Reply, Size};
 use crate::events::{Events, out_of_memory_kills};
 use crate::own::Own;
@@ -149,7 +150,9 @@ impl Supervisor<'_> {
     }
 
     fn attempt(&mut self, watch: &mut Watch) -> Result<Outcome> {
-        let program = match launch::container(self.store, self.container, &self.spec, watch.size) {
+        // Removed at the end of this function, when nothing runs in it any more.
+        let cgroup = Cgroup::make(self.store, self.container, &self.spec)?;
+        let program = match launch::container(self.store, self.container, &self.spec, watch.size, cgroup.as_ref()) {
             Ok(program) => program,
             Err(outcome) => return Ok(outcome),
         };
@@ -169,8 +172,14 @@ impl Supervisor<'_> {
             }
         })?;
         if let Outcome::Ended(code) = outcome {
-            if code == 137 && kills.is_some() && out_of_memory_kills() > kills {
+            let killed = match cgroup.as_ref().and_then(Cgroup::kills) {
+                Some(count) => count > 0,
+                // In the supervisor's cgroup there are others, too.
+                None => code == 137 && kills.is_some() && out_of_memory_kills() > kills,
+            };
+            if killed {
                 self.events.out_of_memory(&self.container.id);
+                self.note("oom", "").unwrap_or_else(|error| crate::tell(&error));
             }
             self.events.ended(&self.container.id, code);
         }
@@ -181,11 +190,13 @@ impl Supervisor<'_> {
     /// is killed in between leaves one or the other.
     fn begin(&self) -> Result<()> {
         self.note("started", &format!("{}\n", time::now()))?;
-        let exit = self.container.dir.join("exit");
-        match fs::remove_file(&exit) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other.doing(|| format!("removing {}", exit.display())),
-        }
+        ["exit", "oom"].into_iter().try_for_each(|name| {
+            let path = self.container.dir.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other.doing(|| format!("removing {}", path.display())),
+            }
+        })
     }
 
     /// Records the exit code; or removes the container, where that was asked for.

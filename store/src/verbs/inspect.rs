@@ -151,6 +151,7 @@ fn state(store: &Store, container: &Container) -> Result<Json> {
         ("Running", state.is_alive().into()),
         ("Paused", false.into()),
         ("Restarting", (state == State::Restarting).into()),
+        ("OOMKilled", container.ran_out_of_memory().into()),
         ("Pid", process.map_or(0, |(process, _)| process.pid).into()),
         ("ExitCode", container.exit_code().unwrap_or(state.code()).into()),
         ("Error", if state == State::Lost { "lost" } else { "" }.into()),

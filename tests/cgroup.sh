@@ -1,0 +1,173 @@
+#!/bin/bash
+# cgroup.sh: limits are in force before the program runs, or it does not run. Version 2 is played by vm.sh.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+# limited JQ COMMAND...: the id of a container with these resources.
+limited() {
+	local resources=$1 id
+	shift
+	have "$BUSYBOX"
+	id=$(crate-store create "$BUSYBOX" -- "$@")
+	jq --argjson it "$resources" '.linux.resources = $it' "$CRATE_ROOT/containers/$id/config.json" >"$WORK/config.json"
+	cp "$WORK/config.json" "$CRATE_ROOT/containers/$id/config.json"
+	echo "$id"
+}
+
+has_v1() { # CONTROLLER: root can limit by this controller of version 1
+	only root
+	grep -q "^[0-9]*:\([^:]*,\)\?$1[,:]" /proc/self/cgroup || skip "no controller $1 of version 1"
+}
+
+# The directory of the container's cgroup of this controller of version 1.
+group() { # CONTROLLER
+	local path
+	path=$(grep "/$1\$" "$CRATE_RUN/$id/cgroup" || grep "/$1/" "$CRATE_RUN/$id/cgroup")
+	[ -d "$path" ] || fail "no cgroup $path"
+	echo "$path"
+}
+
+# All cgroups of containers in any hierarchy.
+groups() { find /sys/fs/cgroup -type d -name "crate-${1:-*}" 2>/dev/null; }
+
+gone() { [ -z "$(groups "$id")" ]; }
+
+# E19: a fork bomb stops at --pids-limit: without it there would be 40 and more processes.
+test_fork_bomb() {
+	has_v1 pids
+	local script='i=0; while [ $i -lt 40 ]; do sleep 60 & i=$((i+1)); done; echo no limit; wait'
+	id=$(limited '{"pids":{"limit":20}}' sh -c "$script")
+	expect_code 0 crate-sup start "$id"
+	eventually grep -q 'max [1-9]' "$(group pids)/pids.events"
+	[ "$(cat "$(group pids)/pids.current")" -le 20 ] || fail 'more processes than allowed'
+	# The supervisor is not in it, and clears up.
+	expect_code 0 crate-sup kill --wait "$id"
+	gone || fail "left: $(groups "$id")"
+	# The same bomb wins without a limit.
+	id=$(limited '{}' sh -c 'i=0; while [ $i -lt 40 ]; do sleep 60 & i=$((i+1)); done; echo no limit')
+	expect 'no limit' crate-sup run "$id"
+}
+
+# E19, L17: what wants more memory than allowed is killed; that, and nothing else, is told as oom.
+test_memory_bomb() {
+	has_v1 memory
+	local bomb='x=x; while true; do x=$x$x; done' events=$WORK/events
+	id=$(limited '{"memory":{"limit":16777216}}' sh -c "exec sh -c '$bomb'")
+	expect_code 137 crate-sup run --events-fd 3 "$id" 3>"$events"
+	same 'events' "$(jq -r .event "$events" | tr '\n' ' ')" 'start oom exit '
+	expect true crate inspect -f '{{.State.OOMKilled}}' "$id"
+	gone || fail "left: $(groups "$id")"
+	# One that only its child is killed of, too.
+	id=$(limited '{"memory":{"limit":16777216}}' sh -c "sh -c '$bomb'; exit 3")
+	expect_code 3 crate-sup run "$id"
+	expect true crate inspect -f '{{.State.OOMKilled}}' "$id"
+	# Started again without being killed, it was not.
+	id=$(limited '{"memory":{"limit":16777216}}' sh -c 'kill -9 $$')
+	expect_code 137 crate-sup run "$id"
+	expect false crate inspect -f '{{.State.OOMKilled}}' "$id"
+}
+
+test_values_are_what_was_asked_for() {
+	has_v1 memory
+	has_v1 cpu
+	local resources='{"memory":{"limit":33554432,"swap":50331648},"cpu":{"quota":50000,"period":100000,"shares":512}}' file
+	id=$(limited "$resources" sleep 100)
+	expect_code 0 crate-sup start "$id"
+	for file in memory.limit_in_bytes=33554432 memory.memsw.limit_in_bytes=50331648 cpu.cfs_quota_us=50000 \
+		cpu.cfs_period_us=100000 cpu.shares=512; do
+		same "${file%=*}" "$(cat "$(group "${file%%.*}")/${file%=*}")" "${file#*=}"
+	done
+	# What exec starts is in the same cgroups, and sees itself at the top of them.
+	expect_code 0 crate-sup exec "$id" sh -c 'cat /proc/self/cgroup; sleep 100 >/dev/null 2>&1 &'
+	grep -q '^[0-9]*:memory:/$' "$WORK/out" || fail "exec: $(cat "$WORK/out")"
+	same 'processes' "$(wc -l <"$(group memory)/cgroup.procs")" 2
+	expect_code 0 crate-sup kill --wait "$id"
+	gone || fail "left: $(groups "$id")"
+	# As much swap as memory, unless something else is asked for.
+	id=$(limited '{"memory":{"limit":33554432}}' sleep 100)
+	expect_code 0 crate-sup start "$id"
+	same swap "$(cat "$(group memory)/memory.memsw.limit_in_bytes")" 67108864
+	expect_code 0 crate rm -f "$id"
+	gone || fail "left: $(groups "$id")"
+}
+
+# E14, CVE-2022-0492, CVE-2023-25809: its own cgroup namespace, and no cgroup file in reach, let alone a writable one.
+test_no_cgroup_can_be_written_inside() {
+	have "$BUSYBOX"
+	expect_code 0 crate run --rm "$BUSYBOX" sh -c '
+		grep cgroup /proc/mounts; sed "s/.*:/:/" /proc/self/cgroup | sort -u
+		find /sys/fs/cgroup -name release_agent -o -name cgroup.procs
+		mount -t cgroup -o memory cgroup /mnt && echo mounted; mount -t cgroup2 cgroup /mnt && echo mounted; :'
+	same 'what is seen' "$(cat "$WORK/out")" :/
+	# With the host's /sys, what is below it can be read at most.
+	expect_code 0 crate run --rm --network host "$BUSYBOX" sh -c '
+		awk "\$3 ~ /^cgroup/ { print \$4 }" /proc/mounts | cut -d , -f 1 | sort -u
+		for f in $(find /sys/fs/cgroup -name release_agent -o -name cgroup.procs); do (: >>$f) 2>/dev/null && echo $f; done; :'
+	lacks "$WORK/out" rw
+	lacks "$WORK/out" /sys/fs
+}
+
+# A supervisor that is killed leaves a cgroup behind: each of those that clear up removes it.
+test_killed_supervisors() {
+	has_v1 pids
+	local by
+	for by in rm gc prune start; do
+		id=$(limited '{"pids":{"limit":20}}' sleep 100)
+		expect_code 0 crate-sup start "$id"
+		group pids >"$WORK/group"
+		kill -KILL "$(jq .supervisor "$CRATE_RUN/$id/pid")"
+		eventually lost
+		[ -d "$(cat "$WORK/group")" ] || fail 'nothing was left: this test shows nothing'
+		case $by in
+		rm) expect_code 0 crate rm "$id" ;;
+		gc) expect_code 0 crate gc ;;
+		prune) expect_code 0 crate-store prune containers -f ;;
+		start)
+			expect_code 0 crate-sup start "$id"
+			expect_code 0 crate rm -f "$id"
+			;;
+		esac
+		gone || fail "$by left: $(groups "$id")"
+	done
+	# A damaged record leads to nobody else's.
+	id=$(limited '{"pids":{"limit":20}}' true)
+	mkdir -p "$CRATE_RUN/$id" "$WORK/tree/below"
+	echo "$WORK/tree" >"$CRATE_RUN/$id/cgroup"
+	expect_code 0 crate rm "$id"
+	[ -d "$WORK/tree/below" ] || fail 'removed'
+}
+
+lost() { [ "$(crate inspect -f '{{.State.Status}}' "$id")" = lost ]; }
+
+# N7: a limit that cannot be had is an error that says why and what to do, and nothing runs.
+test_what_cannot_be_had() {
+	local limit
+	for limit in '{"memory":{"limit":33554432}}' '{"cpu":{"quota":50000}}' '{"pids":{"limit":5}}'; do
+		id=$(limited "$limit" touch /ran)
+		case $KIND in
+		root) expect_code 125 unshare -m sh -c 'umount -R /sys/fs/cgroup && crate-sup run "$0"' "$id" ;;
+		*) expect_code 125 crate-sup run "$id" ;;
+		esac
+		one_line crate-sup 'hint: '
+		[ ! -e "$CRATE_ROOT/containers/$id/upper/ran" ] || fail 'it ran'
+		gone || fail "left: $(groups "$id")"
+	done
+	# Read-only is told too.
+	[ "$KIND" != root ] || {
+		expect_code 125 unshare -m sh -c 'mount --make-rprivate / && mount -o remount,bind,ro /sys/fs/cgroup/pids && crate-sup run "$0"' "$id"
+		one_line crate-sup '--pids-limit: ' 'Read-only file system' 'hint: '
+	}
+	id=$(limited '{"memory":{"swap":33554432}}' touch /ran)
+	expect_code 125 crate-sup run "$id"
+	one_line crate-sup memory.swap
+}
+
+# Where nothing is limited no cgroup is made.
+test_none_is_made_without_limits() {
+	have "$BUSYBOX"
+	id=$(limited '{"pids":{"limit":-1},"memory":{},"cpu":{"shares":0}}' sleep 100)
+	expect_code 0 crate-sup start "$id"
+	gone || fail "made: $(groups "$id")"
+	[ ! -e "$CRATE_RUN/$id/cgroup" ] || fail 'written down'
+	expect_code 0 crate rm -f "$id"
+}
