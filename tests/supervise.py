@@ -70,7 +70,7 @@ def main():
     if "CONSOLE" in sys.argv:
         numbers["CONSOLE"] = str(theirs.fileno())
     if "FILE" in sys.argv:
-        numbers["FILE"] = str(os.open(os.environ["FILE"], os.O_PATH))
+        numbers["FILE"] = str(os.open(os.environ["FILE"], os.O_RDONLY))
     enter()
     child = os.fork()
     if child == 0:

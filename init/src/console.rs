@@ -19,7 +19,7 @@ impl Console {
         let (place, restricted) = (c"dev/pts", sys::NO_SYMLINKS | sys::NO_XDEV);
         let pts = sys::open_in_root(&root.dir, place, libc::O_PATH | libc::O_DIRECTORY, sys::NO_SYMLINKS);
         let pts = pts.doing(doing, place)?;
-        if !sys::is_on_devpts(&pts).doing(doing, place)? {
+        if !sys::is_on(&pts, sys::DEVPTS).doing(doing, place)? {
             return Err(Error::new(&["the container's dev/pts is not a devpts"]));
         }
         let master = sys::open_in_root(&pts, c"ptmx", libc::O_RDWR | libc::O_NOCTTY, restricted).doing(doing, place)?;

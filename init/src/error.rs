@@ -18,6 +18,8 @@ pub type Result<T> = core::result::Result<T, Error>;
 
 impl Error {
     /// crate's own failure, exit code 125.
+    #[cold]
+    #[inline(never)]
     pub fn new(parts: &[&str]) -> Self {
         Self { code: 125, text: parts.concat() }
     }
@@ -31,6 +33,13 @@ pub trait Doing<T> {
 
 impl<T> Doing<T> for core::result::Result<T, Errno> {
     fn doing(self, doing: &str, object: &CStr) -> Result<T> {
-        self.map_err(|errno| Error::new(&[doing, &String::from_utf8_lossy(object.to_bytes()), ": ", errno.text()]))
+        self.map_err(|errno| because(errno, doing, object))
     }
+}
+
+/// Once rather than at each place: the program's size counts.
+#[cold]
+#[inline(never)]
+fn because(errno: Errno, doing: &str, object: &CStr) -> Error {
+    Error::new(&[doing, &String::from_utf8_lossy(object.to_bytes()), ": ", errno.text()])
 }

@@ -38,8 +38,6 @@ impl Joined {
     /// namespace that this process was executed in, which is not theirs (ptrace(2)). Only the real root's container has no
     /// other, where it was given `CAP_SYS_PTRACE`; by now nothing is to be had there that it does not have.
     pub fn come_into_sight(self) -> Result<()> {
-        // The change of identity may have allowed it again.
-        let _ = sys::prctl(libc::PR_SET_DUMPABLE, 0, 0);
         match sys::fork_sibling() {
             Ok(None) => Ok(()),
             Ok(Some(program)) => {

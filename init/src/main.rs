@@ -16,6 +16,7 @@
 extern crate alloc;
 
 mod capability;
+mod confine;
 mod console;
 mod dev;
 mod error;
@@ -26,8 +27,10 @@ mod options;
 mod plan;
 mod program;
 mod reap;
+mod rlimit;
 mod root;
 mod sys;
+mod sysctl;
 
 use alloc::vec::Vec;
 use core::ffi::CStr;

@@ -1,15 +1,16 @@
 //! The plan: options that are carried out one after the other, and the program at their end.
 
 use crate::capability;
+use crate::confine::{Capabilities, Confinement, Filter};
 use crate::console::Console;
 use crate::error::{Doing, Error, Result};
 use crate::identity::{self, Identity};
 use crate::join::Joined;
 use crate::mount::{Covers, Writable};
-use crate::program::{self, Capabilities};
+use crate::rlimit::Limit;
 use crate::root::{Kind, Root};
-use crate::sys::Fd;
-use crate::{dev, mount, reap, sys};
+use crate::sys::{Errno, Fd};
+use crate::{dev, mount, program, reap, sys, sysctl};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::ffi::CString;
@@ -20,6 +21,10 @@ use core::sync::atomic::{AtomicI32, Ordering};
 
 /// The largest plan, in bytes: more than execve(2) takes of arguments and environment.
 const LIMIT: usize = 8 << 20;
+
+/// What limits keyrings (keyrings(7)).
+const KEYRINGS: &str =
+    "\nhint: the limits are in /proc/sys/kernel/keys; --security-opt seccomp=unconfined needs a keyring";
 
 /// Where the one error line goes; standard error unless the plan says otherwise.
 static ERROR_FD: AtomicI32 = AtomicI32::new(2);
@@ -49,8 +54,9 @@ struct State {
     covers: Option<Covers>,
     environment: Vec<&'static CStr>,
     user: Option<Identity>,
-    capabilities: Option<Capabilities>,
-    no_new_privs: bool,
+    limits: Vec<Limit>,
+    confinement: Confinement,
+    keyring_refused: Option<Errno>,
     /// The root is that of a container that runs.
     joined: bool,
     join: Option<Joined>,
@@ -84,6 +90,7 @@ impl State {
                 sys::sethostname(name).doing("setting the host name to ", name)?;
             }
             b"--loopback" => sys::loopback_up().doing("bringing up ", c"lo")?,
+            b"--sysctl" => sysctl::set(next()?, next()?)?,
             b"--lower" => self.lower.push(next()?),
             b"--join" => {
                 let (first, namespaces, socket) = (number(next()?)?, number(next()?)?, number(next()?)?);
@@ -102,7 +109,10 @@ impl State {
             b"--env" => self.environment.push(next()?),
             b"--reap" => self.reap = true,
             b"--program-fd" => self.program = Some(sys::adopt(number(next()?)?)),
-            b"--no-new-privs" => self.no_new_privs = true,
+            b"--rlimit" => self.limits.push(Limit::read(next()?, next()?, next()?)?),
+            b"--session-keyring" => self.keyring_refused = sys::new_session_keyring().err(),
+            b"--seccomp" => self.confinement.filter = Some(Filter::read(&sys::adopt(number(next()?)?))?),
+            b"--no-new-privs" => self.confinement.no_new_privs = true,
             b"--bounding" => self.sets().bounding = capability::mask(next()?)?,
             b"--effective" => self.sets().effective = capability::mask(next()?)?,
             b"--permitted" => self.sets().permitted = capability::mask(next()?)?,
@@ -168,7 +178,7 @@ impl State {
     }
 
     fn sets(&mut self) -> &mut Capabilities {
-        self.capabilities.get_or_insert_default()
+        self.confinement.capabilities.get_or_insert_default()
     }
 
     /// Becomes the program.
@@ -187,7 +197,10 @@ impl State {
         sys::umask(0o022);
         sys::reset_signals();
         sys::block_signals(false);
-        program::confine(&user, self.capabilities.as_ref(), self.no_new_privs)?;
+        self.limits.iter().try_for_each(Limit::set)?;
+        self.confinement.confine(&user)?;
+        // The change of identity may have allowed it again.
+        sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).doing("keeping ", c"others out")?;
         if let Some(joined) = self.join {
             joined.come_into_sight()?;
         }
@@ -200,11 +213,15 @@ impl State {
             return Err(Error::new(&["the supervisor is gone"]));
         }
         if self.reap {
-            reap::fork()?;
+            reap::fork(&self.confinement)?;
         }
         // From here on standard error is the program's. Errors go where --error-fd says.
         if let Some(console) = &self.console {
             console.take()?;
+        }
+        self.confinement.load().doing("loading ", c"the seccomp filter")?;
+        if let Some(errno) = self.keyring_refused.filter(|_| !sys::has_no_keys()) {
+            return Err(Error::new(&["making a session keyring: ", errno.text(), KEYRINGS]));
         }
         program::execute(self.program.as_ref(), arguments, &self.environment)
     }

@@ -1,4 +1,4 @@
-//! The last step: identity, confinement, and the program itself.
+//! The program: where it starts, what its streams are, and how this process becomes it.
 
 use crate::error::{Doing, Error, Result};
 use crate::identity::Identity;
@@ -8,21 +8,6 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::ffi::CStr;
 use core::mem::ManuallyDrop;
-
-/// The five capability sets, as masks.
-#[derive(Default)]
-pub struct Capabilities {
-    /// The most that any program inside can gain.
-    pub bounding: u64,
-    /// In force.
-    pub effective: u64,
-    /// Allowed to be in force.
-    pub permitted: u64,
-    /// Kept through execve by files that ask for them.
-    pub inheritable: u64,
-    /// Kept through execve.
-    pub ambient: u64,
-}
 
 /// Enters the directory that the program starts in.
 pub fn enter(path: &CStr) -> Result<()> {
@@ -42,49 +27,6 @@ pub fn own_pipes(identity: &Identity) {
             let _ = sys::chown(&stream, identity.uid, Some(identity.gid));
         }
     }
-}
-
-/// Becomes `identity`, with `capabilities` where they are given, and without a way to gain more if so asked.
-pub fn confine(identity: &Identity, capabilities: Option<&Capabilities>, no_new_privs: bool) -> Result<()> {
-    if let Some(sets) = capabilities {
-        // Newer kernels may know more than have a name here: they are dropped too.
-        for number in (0..64).filter(|number| sets.bounding >> number & 1 == 0) {
-            match sys::prctl(libc::PR_CAPBSET_DROP, number, 0) {
-                Err(Errno::INVAL) => break, // This kernel does not know so many.
-                other => other.doing("dropping ", c"capabilities")?,
-            }
-        }
-        sys::prctl(libc::PR_SET_KEEPCAPS, 1, 0).doing("keeping ", c"capabilities")?;
-    }
-    become_user(identity)?;
-    if let Some(sets) = capabilities {
-        sys::capset(sets.effective, sets.permitted, sets.inheritable).doing("setting ", c"capabilities")?;
-        for number in (0..64).filter(|number| sets.ambient >> number & 1 == 1) {
-            sys::prctl(libc::PR_CAP_AMBIENT, 2, number).doing("raising ambient ", c"capabilities")?;
-        }
-    }
-    if no_new_privs {
-        sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).doing("setting ", c"no_new_privs")?;
-    }
-    Ok(())
-}
-
-fn become_user(identity: &Identity) -> Result<()> {
-    let mapped = |result: core::result::Result<(), Errno>, what: &str, id: u32| match result {
-        Err(Errno::INVAL) => {
-            let id = alloc::format!("{what} {id} is not mapped into this container");
-            Err(Error::new(&[&id, "\nhint: other ids need a range in /etc/subuid and /etc/subgid"]))
-        }
-        other => other.doing("becoming ", c"the user"),
-    };
-    match sys::setgroups(&identity.groups) {
-        // Where only one id is mapped the kernel denies it (user_namespaces(7)): the process keeps what groups it has,
-        // none of which is mapped either.
-        Err(Errno::PERM) => {}
-        other => mapped(other, "group", identity.groups.first().copied().unwrap_or(identity.gid))?,
-    }
-    mapped(sys::setgid(identity.gid), "group", identity.gid)?;
-    mapped(sys::setuid(identity.uid), "user", identity.uid)
 }
 
 /// Replaces this process by the program: the open file where one is given, else what is found along the `PATH` of its

@@ -12,6 +12,8 @@ pub struct Errno(pub c_int);
 impl Errno {
     /// No such file or directory.
     pub const NOENT: Self = Self(libc::ENOENT);
+    /// Interrupted by a signal.
+    pub const INTR: Self = Self(libc::EINTR);
     /// Permission denied.
     pub const ACCES: Self = Self(libc::EACCES);
     /// Operation not permitted.
@@ -28,6 +30,8 @@ impl Errno {
     pub const NOMEM: Self = Self(libc::ENOMEM);
     /// Invalid argument.
     pub const INVAL: Self = Self(libc::EINVAL);
+    /// The kernel has no such system call.
+    pub const NOSYS: Self = Self(libc::ENOSYS);
     /// The kernel does not have it.
     pub const NODEV: Self = Self(libc::ENODEV);
 
@@ -126,11 +130,16 @@ pub const NO_XDEV: u64 = libc::RESOLVE_NO_XDEV;
 
 /// openat2(2) with `dir` as the root of every path and link, and no magic link followed. Since Linux 5.6.
 pub fn open_in_root(dir: &Fd, path: &CStr, flags: c_int, resolve: u64) -> Result<Fd> {
-    let how: [u64; 3] = [
-        u64::from((flags | libc::O_CLOEXEC).cast_unsigned()),
-        0,
-        libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS | resolve,
-    ];
+    openat2(dir, path, flags, libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS | resolve)
+}
+
+/// openat2(2) of what lies below `dir` on the same mount, with no link followed.
+pub fn open_beneath(dir: &Fd, path: &CStr, flags: c_int) -> Result<Fd> {
+    openat2(dir, path, flags, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS | NO_SYMLINKS | NO_XDEV)
+}
+
+fn openat2(dir: &Fd, path: &CStr, flags: c_int, resolve: u64) -> Result<Fd> {
+    let how: [u64; 3] = [u64::from((flags | libc::O_CLOEXEC).cast_unsigned()), 0, resolve];
     loop {
         // SAFETY: `how` has the layout of struct open_how, three 64-bit numbers.
         let opened = unsafe { libc::syscall(libc::SYS_openat2, dir.0, path.as_ptr(), how.as_ptr(), size_of_val(&how)) };
@@ -140,6 +149,20 @@ pub fn open_in_root(dir: &Fd, path: &CStr, flags: c_int, resolve: u64) -> Result
             other => return other.map(Fd),
         }
     }
+}
+
+/// The kind of a filesystem that holds terminals (statfs(2), `DEVPTS_SUPER_MAGIC`).
+pub const DEVPTS: u16 = 0x1cd1;
+/// That of processes and kernel settings (`PROC_SUPER_MAGIC`).
+pub const PROCFS: u16 = 0x9fa0;
+
+/// Does this file lie on a filesystem of that kind (fstatfs(2))?
+pub fn is_on(fd: &Fd, kind: u16) -> Result<bool> {
+    // SAFETY: statfs is plain data, and the kernel fills it.
+    let mut buffer: libc::statfs = unsafe { core::mem::zeroed() };
+    // SAFETY: the buffer lives through the call.
+    done(unsafe { libc::fstatfs(fd.0, &raw mut buffer) })?;
+    Ok(buffer.f_type == kind.into())
 }
 
 /// mkdirat(2).
@@ -189,6 +212,13 @@ pub fn read(fd: &Fd, limit: usize) -> Result<Vec<u8>> {
 pub fn write(fd: c_int, bytes: &[u8]) {
     // SAFETY: the buffer is as long as is said.
     unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+}
+
+/// write(2) in one piece, as files of procfs want it.
+pub fn write_all(fd: &Fd, bytes: &[u8]) -> Result<()> {
+    // SAFETY: the buffer is as long as is said.
+    let written = check(unsafe { libc::write(fd.0, bytes.as_ptr().cast(), bytes.len()) } as c_long)?;
+    if usize::try_from(written) == Ok(bytes.len()) { Ok(()) } else { Err(Errno::INVAL) }
 }
 
 /// Is the reading end of this pipe closed everywhere (poll(2), `POLLERR`)?

@@ -6,7 +6,7 @@ use crate::devices;
 use std::os::fd::RawFd;
 use std::path::Path;
 use store::container::layers;
-use store::spec::{Capabilities, Mount, Spec, annotation};
+use store::spec::{Capabilities, Mount, Rlimit, Spec, annotation};
 use store::{Container, Error, Result, Store};
 
 /// The terminal that a program is to have.
@@ -40,6 +40,9 @@ impl Plan {
         }
         if spec.has_namespace("network") {
             plan.option(&["--loopback"]);
+        }
+        for (name, value) in &spec.linux.sysctl {
+            plan.option(&["--sysctl", name, value]);
         }
         plan.root(store, container, spec)?;
         let shown = cgroup::is_shown(spec)?;
@@ -166,6 +169,10 @@ impl Plan {
                 self.option(&[option, &set.join(",")]);
             }
         }
+        for Rlimit { kind, soft, hard } in &process.rlimits {
+            self.option(&["--rlimit", kind, &limit(*soft), &limit(*hard)]);
+        }
+        self.option(&["--session-keyring"]);
         if process.no_new_privileges {
             self.option(&["--no-new-privs"]);
         }
@@ -199,6 +206,11 @@ impl Plan {
         text.push('\n');
         text
     }
+}
+
+/// A resource limit as crate-init reads it.
+fn limit(value: u64) -> String {
+    if value == u64::MAX { "unlimited".into() } else { value.to_string() }
 }
 
 /// A word that a POSIX shell reads back as it is.

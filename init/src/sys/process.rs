@@ -54,6 +54,45 @@ pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
 }
 
+/// seccomp(2): loads a filter of system calls, as many instructions of 8 bytes as there are.
+pub fn seccomp(instructions: &[u8]) -> Result<()> {
+    let length = u16::try_from(instructions.len() / 8).map_err(|_| Errno::INVAL)?;
+    let program = libc::sock_fprog { len: length, filter: instructions.as_ptr().cast_mut().cast() };
+    let operation = libc::SECCOMP_SET_MODE_FILTER;
+    // SAFETY: the program points to as many instructions as it says, which the kernel copies.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, operation, 0, &raw const program) }).map(drop)
+}
+
+/// prlimit(2) of this process: sets a limit, soft and hard.
+pub fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let (limit, old) = ([soft, hard], ptr::null_mut::<u64>());
+    // SAFETY: `limit` has the layout of struct rlimit64, two 64-bit numbers.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, limit.as_ptr(), old) }).map(drop)
+}
+
+/// prlimit(2) of this process: a limit, soft and hard.
+pub fn limit(resource: u32) -> Result<(u64, u64)> {
+    let (mut limit, new) = ([0_u64; 2], ptr::null::<u64>());
+    // SAFETY: `limit` has the layout of struct rlimit64, two 64-bit numbers.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, new, limit.as_mut_ptr()) })?;
+    Ok((limit[0], limit[1]))
+}
+
+/// keyctl(2), `KEYCTL_JOIN_SESSION_KEYRING`: a new session keyring, empty and of no name.
+pub fn new_session_keyring() -> Result<()> {
+    // SAFETY: 1 is the operation; no name is given.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, 1, ptr::null::<c_char>()) }).map(drop)
+}
+
+/// Are all three calls for keys denied to this process, or unknown? They are made with arguments that do nothing.
+pub fn has_no_keys() -> bool {
+    [libc::SYS_keyctl, libc::SYS_add_key, libc::SYS_request_key].into_iter().all(|call| {
+        // SAFETY: null pointers, at which the kernel does not look, or fails; 0 names no key.
+        let answer = check(unsafe { libc::syscall(call, 0_u64, 0_u64, 0_u64, 0_u64, 0_u64) });
+        matches!(answer, Err(Errno::PERM | Errno::NOSYS))
+    })
+}
+
 // So are the calls for signals: the C library keeps three of them for itself.
 
 /// Resets every signal to its default (rt_sigaction(2)), which for those that are ignored outlives execve(2).
@@ -79,12 +118,16 @@ pub fn signal_source() -> Result<Fd> {
     check(unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const any, 8, libc::SFD_CLOEXEC) }).map(Fd)
 }
 
-/// Waits for a signal, and tells its number; `None` if the wait was interrupted.
+/// Waits for a signal, and tells its number; `None` if it cannot.
 pub fn next_signal(source: &Fd) -> Option<c_int> {
     let mut signal = [0_i32; 32]; // struct signalfd_siginfo, which the number begins
-    // SAFETY: the buffer is as long as is said.
-    let got = unsafe { libc::read(source.0, signal.as_mut_ptr().cast(), size_of_val(&signal)) };
-    (got > 0).then_some(signal[0])
+    loop {
+        // SAFETY: the buffer is as long as is said.
+        let got = check(unsafe { libc::read(source.0, signal.as_mut_ptr().cast(), size_of_val(&signal)) } as c_long);
+        if got != Err(Errno::INTR) {
+            return got.is_ok_and(|got| got > 0).then_some(signal[0]);
+        }
+    }
 }
 
 /// kill(2); there is no harm if the process has just ended.
@@ -114,18 +157,19 @@ pub fn setns(process: &Fd, namespaces: c_int) -> Result<()> {
     done(unsafe { libc::setns(process.0, namespaces) })
 }
 
-/// Takes note of one child that has ended, of whatever kind (wait4(2)): its number, and its code or 128+signal.
-pub fn reap() -> Option<(c_int, u8)> {
+/// Takes note of one child that has ended, of whatever kind (wait4(2)): its number, and its code or 128+signal. Where
+/// none has, waits for one, or tells so.
+pub fn reap(wait: bool) -> Result<Option<(c_int, u8)>> {
     let mut status: c_int = 0;
-    let (flags, nothing) = (libc::WNOHANG | libc::__WALL, ptr::null_mut::<u8>());
+    let (flags, nothing) = (libc::__WALL | if wait { 0 } else { libc::WNOHANG }, ptr::null_mut::<u8>());
     // SAFETY: the status lives through the call.
-    let child = unsafe { libc::syscall(libc::SYS_wait4, -1, &raw mut status, flags, nothing) };
+    let child = check(unsafe { libc::syscall(libc::SYS_wait4, -1, &raw mut status, flags, nothing) })?;
     let [low, high, ..] = status.to_le_bytes();
     let code = match low & 0x7f {
         0 => high,
         signal => 128 + signal,
     };
-    Some((c_int::try_from(child).ok().filter(|child| *child > 0)?, code))
+    Ok((child > 0).then_some((child, code)))
 }
 
 /// setsid(2); fails only for a process that leads a group already.

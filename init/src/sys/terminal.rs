@@ -4,15 +4,6 @@ use super::{Fd, Result, check, done};
 use core::ffi::{CStr, c_int, c_long};
 use core::mem;
 
-/// Does this file lie on a devpts (fstatfs(2))?
-pub fn is_on_devpts(fd: &Fd) -> Result<bool> {
-    // SAFETY: statfs is plain data, and the kernel fills it.
-    let mut buffer: libc::statfs = unsafe { mem::zeroed() };
-    // SAFETY: the buffer lives through the call.
-    done(unsafe { libc::fstatfs(fd.0, &raw mut buffer) })?;
-    Ok(buffer.f_type == 0x1cd1) // DEVPTS_SUPER_MAGIC
-}
-
 /// Unlocks the slave of a master (`TIOCSPTLCK`) and opens it, by no path (`TIOCGPTPEER`, since Linux 4.13); tells its
 /// number in the devpts too (`TIOCGPTN`).
 pub fn slave(master: &Fd) -> Result<(Fd, c_int)> {
