@@ -56,6 +56,7 @@ stories! {
     logs
     oracle
     origins
+    plan
     powercut
     programs
     ps

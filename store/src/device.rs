@@ -36,7 +36,8 @@ fn is_mode(text: &str) -> bool {
 }
 
 fn node(source: String, destination: String) -> Mount {
-    let options = ["bind", "nosuid", "noexec"].map(str::to_owned).into();
+    // Root of the container could change owner and mode of the host's node otherwise; reading and writing is not affected.
+    let options = ["bind", "ro", "nosuid", "noexec"].map(str::to_owned).into();
     Mount { destination, kind: "bind".into(), source, options }
 }
 
@@ -105,7 +106,7 @@ mod tests {
         ] {
             let mount = read(text).unwrap();
             assert_eq!((mount.source.as_str(), mount.destination.as_str()), (source, destination), "{text}");
-            assert_eq!((mount.kind.as_str(), mount.options.join(",").as_str()), ("bind", "bind,nosuid,noexec"));
+            assert_eq!((mount.kind.as_str(), mount.options.join(",").as_str()), ("bind", "bind,ro,nosuid,noexec"));
         }
         for bad in [
             "",

@@ -7,6 +7,8 @@ mod check;
 mod child;
 mod client;
 mod clients;
+mod confinement;
+mod describe;
 mod devices;
 mod ending;
 mod events;
@@ -50,7 +52,7 @@ usage: crate-sup run [FLAG…] ID     run a container of the store, in the foreg
        crate-sup logs [-f] ID       print what a container has written
        crate-sup exec [FLAG…] ID CMD…
                                     run a further program in a container
-       crate-sup plan ID            print what `run` would do, and do nothing
+       crate-sup plan ID            print what `run` would do, for people and for a shell, and do nothing
        crate-sup stop [-t SECONDS] ID…|--all
                                     ask containers to end; kill what has not ended in time
        crate-sup kill [-s SIGNAL] [--wait] [--quiet] ID…|--all
@@ -109,7 +111,7 @@ fn dispatch(parser: &mut Parser) -> Result<u8> {
         "exec" => exec::exec(parser),
         "attach" => attach::attach(parser),
         "logs" => plainly(logs::logs(parser)),
-        "plan" => run::print_plan(&container_argument(parser)?),
+        "plan" => describe::print(&container_argument(parser)?),
         "stop" => plainly(stop::stop(parser)),
         "kill" => plainly(stop::kill(parser)),
         "restart" => plainly(stop::restart(parser)),

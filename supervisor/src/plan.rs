@@ -45,8 +45,7 @@ impl Plan {
             plan.option(&["--sysctl", name, value]);
         }
         plan.root(store, container, spec)?;
-        let shown = cgroup::is_shown(spec)?;
-        for mount in spec.mounts.iter().filter(|mount| mount.kind != "cgroup" || shown) {
+        for mount in mounts(spec)? {
             plan.mount(mount, &container.dir, spec.flag(annotation::PRIVILEGED))?;
         }
         // The text lies in the container's own /dev.
@@ -208,16 +207,30 @@ impl Plan {
     }
 }
 
+/// The mounts that are made: of the container's cgroup only where it can see one.
+pub fn mounts(spec: &Spec) -> Result<impl Iterator<Item = &Mount>> {
+    let shown = cgroup::is_shown(spec)?;
+    Ok(spec.mounts.iter().filter(move |mount| mount.kind != "cgroup" || shown))
+}
+
 /// A resource limit as crate-init reads it.
-fn limit(value: u64) -> String {
+pub fn limit(value: u64) -> String {
     if value == u64::MAX { "unlimited".into() } else { value.to_string() }
 }
 
-/// A word that a POSIX shell reads back as it is.
-fn quote(word: &str) -> String {
+/// A word that a POSIX shell reads back as it is. One with control characters, which could steer a terminal, is written as
+/// `$'…'` (POSIX.1-2024, 2.2.4).
+pub fn quote(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-+=.,:/@%".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
         word.to_owned()
+    } else if word.contains(char::is_control) {
+        let escaped = |byte: u8| match byte {
+            b'\'' | b'\\' => format!("\\{}", char::from(byte)),
+            b' '..=b'~' => char::from(byte).to_string(),
+            _ => format!("\\{byte:03o}"),
+        };
+        format!("$'{}'", word.bytes().map(escaped).collect::<String>())
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
@@ -237,5 +250,7 @@ mod tests {
         assert_eq!(quote("/a/b"), "/a/b");
         assert_eq!(quote(""), "''");
         assert_eq!(quote("it's $x"), r"'it'\''s $x'");
+        assert_eq!(quote("a\\'\n\u{1b}[2Jé"), r"$'a\\\'\012\033[2J\303\251'");
+        assert_eq!(quote("é"), "'é'");
     }
 }

@@ -3,9 +3,7 @@
 use crate::channel::{self, Reply, Request, Size, receive_packet, send_packet};
 use crate::client::{Ended, How, converse};
 use crate::events::Events;
-use crate::idmap::IdMaps;
 use crate::keys;
-use crate::plan::Plan;
 use crate::stop::Chosen;
 use crate::supervise::{Owner, supervise};
 use crate::{child, signals, sys, terminal};
@@ -104,15 +102,6 @@ pub fn start(parser: &mut Parser) -> Result<u8> {
         worst = worst.max(code);
     }
     Ok(worst)
-}
-
-/// Prints the plan of a container.
-pub fn print_plan(name: &str) -> Result<u8> {
-    let store = Store::open()?;
-    let container = store.find_container(name)?;
-    let spec = container.spec()?;
-    let emulation = IdMaps::of(&spec)?.emulates_root(&spec);
-    crate::say(&Plan::new(&store, &container, &spec, emulation, None)?.text())
 }
 
 fn foreground(name: &str, flags: Flags) -> Result<u8> {

@@ -177,13 +177,14 @@ fn seconds(text: &str) -> Option<Time> {
     text.parse::<u32>().ok().map(|seconds| Time::Given(Some(Duration::from_secs(seconds.into()))))
 }
 
-fn stop_timeout(spec: &Spec) -> Duration {
+/// How long a container is given after its stop signal.
+pub fn stop_timeout(spec: &Spec) -> Duration {
     let text = spec.annotation(annotation::STOP_TIMEOUT);
     text.and_then(|text| text.parse::<u32>().ok()).map_or(STOP_TIMEOUT, |seconds| Duration::from_secs(seconds.into()))
 }
 
-/// An image may name a signal that there is not; then it is the usual one.
-fn stop_signal(spec: &Spec) -> i32 {
+/// The signal that asks a container to end. An image may name one that there is not; then it is the usual one.
+pub fn stop_signal(spec: &Spec) -> i32 {
     spec.annotation(annotation::STOP_SIGNAL).and_then(signal::parse).unwrap_or(libc::SIGTERM)
 }
 

@@ -93,6 +93,13 @@ pub fn supervise(name: &str, owner: Owner, events: Events) -> Result<(u8, Option
 
 /// The log that the container is to have.
 fn log(container: &Container, spec: &Spec) -> Result<Option<Log>> {
+    let limits = log_limits(spec)?;
+    crate::sys::ignore_file_size_signal();
+    Ok((limits.size > 0).then(|| Log::open(&container.dir, limits)))
+}
+
+/// How much of a container's output is kept; where a file's size is 0 nothing is.
+pub fn log_limits(spec: &Spec) -> Result<Limits> {
     let number = |key: &str| match spec.annotation(key) {
         None => Ok(None),
         Some(text) => match text.parse::<u64>() {
@@ -107,8 +114,7 @@ fn log(container: &Container, spec: &Spec) -> Result<Option<Log>> {
     if let Some(files) = number(annotation::LOG_FILES)? {
         limits.files = u32::try_from(files).unwrap_or(u32::MAX);
     }
-    crate::sys::ignore_file_size_signal();
-    Ok((limits.size > 0).then(|| Log::open(&container.dir, limits)))
+    Ok(limits)
 }
 
 impl Supervisor<'_> {
