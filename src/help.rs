@@ -201,6 +201,7 @@ Exit codes are those of crate run; 126 also where the container does not run.
   --env-file FILE          set variables, one a line; -e comes after it
   -w, --workdir PATH       the directory to start in
   -u, --user USER[:GROUP]  names or numbers of the container
+  --privileged             with all capabilities; else as confined as the container's own
   --detach-keys KEYS       leave the terminal by these; ctrl-p,ctrl-q where none are given
 
   crate exec -it web sh";

@@ -128,7 +128,8 @@ test_privileged_has_the_host_s_devices() {
 	in_box "$BUSYBOX" find /dev -type c -o -type b >usual
 	[ "$(wc -l <usual)" -lt 8 ] || fail 'without the flag they are there too'
 	local device
-	for device in $(grep -e fuse -e tun -e kmsg -e loop-control host); do
+	for device in /dev/fuse /dev/net/tun /dev/kmsg /dev/loop-control; do
+		[ -c "$device" ] || continue
 		expect "$(opens "$device")" in_box --privileged "$BUSYBOX" \
 			sh -c '(: <"$0") 2>/dev/null && echo opens || echo closed' "$device"
 	done

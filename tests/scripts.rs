@@ -42,6 +42,7 @@ stories! {
     corpus
     cp
     damage
+    devices
     edges
     exec
     faults

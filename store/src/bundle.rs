@@ -44,12 +44,7 @@ pub fn spec(request: &Request, image: &Image, layers: &str, id: &str, caller: &C
         args: args(request, execution)?,
         env: env(request, execution, &hostname, caller),
         cwd: cwd(request, execution)?,
-        capabilities: Some(Capabilities {
-            bounding: capabilities.clone(),
-            effective: capabilities.clone(),
-            permitted: capabilities,
-            ..Capabilities::default()
-        }),
+        capabilities: Some(Capabilities::of(capabilities)),
         no_new_privileges: confinement.no_new_privileges.unwrap_or(!confinement.privileged),
         rlimits: confinement.rlimits.clone(),
     };

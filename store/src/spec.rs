@@ -140,6 +140,13 @@ pub struct Capabilities {
     pub ambient: Vec<String>,
 }
 
+impl Capabilities {
+    /// These to have and to gain, and none that are kept through execve by others than root.
+    pub fn of(names: Vec<String>) -> Self {
+        Self { bounding: names.clone(), effective: names.clone(), permitted: names, ..Self::default() }
+    }
+}
+
 /// The root filesystem.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Root {

@@ -32,14 +32,14 @@ fn text(store: &Store, container: &Container, spec: &Spec) -> Result<String> {
     program(&mut page, spec);
     confinement::describe(&mut page, spec);
     supervisor(&mut page, spec)?;
-    page.0.push_str("\nThe same by hand, without what only the supervisor does:\n\n");
-    page.0.push_str(&by_hand(spec, &maps, &plan));
-    Ok(page.0)
+    page.0.push("\nThe same by hand, without what only the supervisor does:\n\n".into());
+    page.0.push(by_hand(spec, &maps, &plan));
+    Ok(page.0.concat())
 }
 
 /// Rows of a topic and what there is to say about it.
 #[derive(Default)]
-pub struct Page(String);
+pub struct Page(Vec<String>);
 
 impl Page {
     /// The topic, and beside it the lines; none are `none`.
@@ -47,10 +47,10 @@ impl Page {
         let before = self.0.len();
         for line in lines {
             let topic = if self.0.len() == before { topic } else { "" };
-            self.0.push_str(&format!("{topic:<18}{line}\n"));
+            self.0.push(format!("{topic:<18}{line}\n"));
         }
         if self.0.len() == before {
-            self.0.push_str(&format!("{topic:<18}none\n"));
+            self.0.push(format!("{topic:<18}none\n"));
         }
     }
 }
@@ -191,6 +191,6 @@ mod tests {
         let mut page = Page::default();
         page.row("one", ["a".to_owned(), "b".to_owned()]);
         page.row("two", None);
-        assert_eq!(page.0, "one               a\n                  b\ntwo               none\n");
+        assert_eq!(page.0.concat(), "one               a\n                  b\ntwo               none\n");
     }
 }

@@ -13,7 +13,8 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use store::error::Doing;
-use store::spec::{Spec, User, annotation};
+use store::capability::{self, Changes};
+use store::spec::{Capabilities, Spec, User, annotation};
 use store::{Error, Result, Store, environment};
 
 const HELP: &str = "\
@@ -30,6 +31,7 @@ executed, or the container does not run; 127: there is no such program.
   --env-file FILE         set variables, one a line; -e comes after it
   -w, --workdir PATH      the directory to start in
   -u, --user USER[:GROUP] names or numbers of the container
+  --privileged            with all capabilities; else as confined as the container's own
   --detach-keys KEYS      what leaves a terminal to itself (ctrl-p,ctrl-q)
 
 example: crate-sup exec -it web sh
@@ -44,6 +46,8 @@ struct Wanted {
     env: Vec<String>,
     workdir: Option<String>,
     user: Option<String>,
+    /// In place of the container's.
+    capabilities: Option<Capabilities>,
     keys: Vec<u8>,
     container: String,
     command: Vec<String>,
@@ -86,6 +90,7 @@ fn wanted(parser: &mut Parser) -> Result<Option<Wanted>> {
             }
             Some(Arg::Short('w') | Arg::Long("workdir")) => wanted.workdir = Some(parser.value()?.string()?),
             Some(Arg::Short('u') | Arg::Long("user")) => wanted.user = Some(parser.value()?.string()?),
+            Some(Arg::Long("privileged")) => wanted.capabilities = Some(all_capabilities()),
             Some(Arg::Long("detach-keys")) => wanted.keys = keys::parse(&parser.value()?.string()?)?,
             Some(Arg::Long("help")) => return Ok(None),
             Some(Arg::Value(name)) => {
@@ -155,6 +160,13 @@ fn in_container(watch: &mut Watch, first: &OwnedFd, spec: &Spec, cgroups: &[Path
     watched.unwrap_or_else(Outcome::from)
 }
 
+/// All that there are. As docker and podman have it, nothing else of `--privileged` is for a further program: the filter of
+/// system calls stays.
+fn all_capabilities() -> Capabilities {
+    let all = capability::all(!rustix::process::geteuid().is_root());
+    Capabilities::of(Changes::default().names(true, all))
+}
+
 /// What `config.json` would say if this were the container's own program.
 fn changed(mut spec: Spec, wanted: &Wanted) -> Result<Spec> {
     let process = &mut spec.process;
@@ -174,6 +186,9 @@ fn changed(mut spec: Spec, wanted: &Wanted) -> Result<Spec> {
     if let Some(user) = &wanted.user {
         process.user = User::default();
         spec.annotations.insert(annotation::USER.into(), user.clone());
+    }
+    if wanted.capabilities.is_some() {
+        process.capabilities.clone_from(&wanted.capabilities);
     }
     spec.annotations.remove(annotation::INIT);
     Ok(spec)
