@@ -12,8 +12,8 @@ use lexopt::{Arg, Parser, ValueExt};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use store::error::Doing;
 use store::capability::{self, Changes};
+use store::error::Doing;
 use store::spec::{Capabilities, Spec, User, annotation};
 use store::{Error, Result, Store, environment};
 
