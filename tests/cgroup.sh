@@ -35,8 +35,8 @@ gone() { [ -z "$(groups "$id")" ]; }
 # E19: a fork bomb stops at --pids-limit: without it there would be 40 and more processes.
 test_fork_bomb() {
 	has_v1 pids
-	local script='i=0; while [ $i -lt 40 ]; do sleep 60 & i=$((i+1)); done; echo no limit; wait'
-	id=$(limited '{"pids":{"limit":20}}' sh -c "$script")
+	local bomb='for i in $(seq 40); do sleep 60 & done; echo no limit'
+	id=$(limited '{"pids":{"limit":20}}' sh -c "sh -c '$bomb' & exec sleep 60")
 	expect_code 0 crate-sup start "$id"
 	eventually grep -q 'max [1-9]' "$(group pids)/pids.events"
 	[ "$(cat "$(group pids)/pids.current")" -le 20 ] || fail 'more processes than allowed'
@@ -44,7 +44,7 @@ test_fork_bomb() {
 	expect_code 0 crate-sup kill --wait "$id"
 	gone || fail "left: $(groups "$id")"
 	# The same bomb wins without a limit.
-	id=$(limited '{}' sh -c 'i=0; while [ $i -lt 40 ]; do sleep 60 & i=$((i+1)); done; echo no limit')
+	id=$(limited '{}' sh -c "$bomb")
 	expect 'no limit' crate-sup run "$id"
 }
 

@@ -69,6 +69,7 @@ stories! {
     siege
     store
     terminal
+    vm
     wire
 }
 

@@ -131,7 +131,8 @@ tests() {
 		skopeo=skopeo umoci=umoci \
 		debootstrap=/usr/sbin/debootstrap crun=crun uidmap=newuidmap python3=python3 curl=curl jq=jq attr=setfattr \
 		libcap2-bin=/sbin/setcap file=file zstd=zstd openssl=openssl iproute2=/sbin/ip libarchive-tools=bsdtar \
-		apache2-utils=htpasswd
+		apache2-utils=htpasswd cpio=cpio
+	vm
 	[ "$(id -u)" = 0 ] || return 0
 	user crate-ranges
 	user crate-single
@@ -139,6 +140,29 @@ tests() {
 		sed -i '/^crate-single:/d' "/etc/sub$kind"
 		grep -q '^crate-ranges:' "/etc/sub$kind" || usermod "--add-sub${kind}s" "$(free_range "/etc/sub$kind")" crate-ranges
 	done
+}
+
+# kernel DIRECTORY: Debian's, with its module for overlays.
+kernel() {
+	cd "$1" || return 1
+	package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p')
+	apt-get download -q "$package" >&2 && dpkg -x ./*.deb . && mv boot/vmlinuz-* vmlinuz &&
+		find . -name overlay.ko -exec mv {} . \;
+	cd - >/dev/null && [ -e "$1/vmlinuz" ] && [ -e "$1/overlay.ko" ]
+}
+
+# A kernel for the emulated machine of vm.sh, which is nowhere installed. Where there is none the story is left out.
+vm() {
+	dir=target/test-cache/vm
+	[ "$(uname -m)" = x86_64 ] && [ ! -e "$dir/vmlinuz" ] || return 0
+	packages qemu-system-x86=qemu-system-x86_64
+	new=$(mktemp -d)
+	if kernel "$new"; then
+		mkdir -p "$dir" && cp "$new/overlay.ko" "$new/vmlinuz" "$dir/"
+	else
+		say "cannot bring in a kernel to emulate: the story vm is left out"
+	fi
+	rm -rf "$new"
 }
 
 fuzz() { packages g++=c++; }

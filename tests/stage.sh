@@ -244,6 +244,7 @@ trap 'exit 143' TERM
 make_probes
 fill_stage
 fill_registry
+[ ! -e "$cache/vm" ] || cp -r "$cache/vm" "$CRATE_STAGE/images/"
 cp -r "$cache"/images/{busybox,busybox.tar,config,layers,busybox.oci.tar,busybox.docker.tar} "$CRATE_STAGE/images/"
 start_registry "$cache/registry"
 export CRATE_STAGE CRATE_REGISTRY

@@ -146,33 +146,34 @@ pub fn enter(dirs: &[PathBuf], pid: i32) -> Result<()> {
 /// Has a cgroup of version 2 hand a controller on to those below it.
 fn hand_on(base: &Path, controller: &str) -> io::Result<()> {
     let control = base.join("cgroup.subtree_control");
-    if has_word(&control, controller) {
-        return Ok(());
+    // The topmost may have processes too. For pids and cpu the kernel does not mind them elsewhere either, but takes those
+    // below for parts of one threaded domain then, which nothing can be moved to (`cgroup-v2.rst`, "Threads").
+    if base.join("cgroup.type").exists() {
+        clear(base)?;
     }
-    let word = format!("+{controller}");
-    for _ in 0..ROUNDS {
-        match write(&control, &word) {
-            Err(error) if error.kind() == ErrorKind::ResourceBusy => clear(base)?,
-            other => return other,
-        }
-    }
-    write(&control, &word)
+    if has_word(&control, controller) { Ok(()) } else { write(&control, &format!("+{controller}")) }
 }
 
 /// Moves all processes of a cgroup into one below it.
 fn clear(base: &Path) -> io::Result<()> {
     let leaf = base.join(LEAF);
-    match fs::create_dir(&leaf) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        other => other?,
-    }
-    for pid in fs::read_to_string(base.join("cgroup.procs"))?.lines() {
-        match write(&leaf.join("cgroup.procs"), pid) {
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {} // It has ended.
+    for _ in 0..ROUNDS {
+        let processes = fs::read_to_string(base.join("cgroup.procs"))?;
+        if processes.is_empty() {
+            return Ok(());
+        }
+        match fs::create_dir(&leaf) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             other => other?,
         }
+        for pid in processes.lines() {
+            match write(&leaf.join("cgroup.procs"), pid) {
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {} // It has ended.
+                other => other?,
+            }
+        }
     }
-    Ok(())
+    Ok(()) // If there is still one, the kernel says so.
 }
 
 /// Writes a file of a cgroup, which the kernel has made.

@@ -28,18 +28,16 @@ pub fn limits(resources: &Resources) -> Result<Vec<Limit>> {
     memory(resources, &mut all)?;
     let quota = resources.cpu_quota.filter(|quota| *quota > 0);
     let period = resources.cpu_period.filter(|period| *period > 0);
+    // What is asked for by one flag, both may stand for.
+    let flag = if quota.is_some() { "--cpus or --cpu-quota" } else { "--cpu-period" };
     if let Some(period) = period {
         let max = quota.map_or("max".into(), |quota| quota.to_string());
-        all.push(limit(
-            "--cpu-period",
-            "cpu",
-            ("cpu.cfs_period_us", period.to_string()),
-            ("cpu.max", format!("{max} {period}")),
-        ));
+        let v2 = ("cpu.max", format!("{max} {period}"));
+        all.push(limit(flag, "cpu", ("cpu.cfs_period_us", period.to_string()), v2));
     }
     if let Some(quota) = quota {
         let max = format!("{quota} {}", period.unwrap_or(PERIOD));
-        all.push(limit("--cpus or --cpu-quota", "cpu", ("cpu.cfs_quota_us", quota.to_string()), ("cpu.max", max)));
+        all.push(limit(flag, "cpu", ("cpu.cfs_quota_us", quota.to_string()), ("cpu.max", max)));
     }
     if let Some(shares) = resources.cpu_shares.filter(|shares| *shares > 0) {
         let weight = weight(shares).to_string();
