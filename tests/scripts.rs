@@ -46,6 +46,7 @@ stories! {
     edges
     exec
     faults
+    flags
     front
     hardship
     hostile

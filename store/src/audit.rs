@@ -11,7 +11,7 @@ use crate::root::Store;
 use crate::tree;
 use crate::unpack::{extract, make_root};
 use rustix::fs::{FileType, Mode, OFlags, Stat, readlinkat};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,28 +29,30 @@ impl Store {
     pub fn check_layers(&self, found: &mut Found) -> Result<()> {
         rustix::process::umask(Mode::empty());
         let owners = Rc::new(Owners::here()?);
-        let mut told: BTreeMap<Digest, Option<String>> = BTreeMap::new();
+        let mut sound = BTreeSet::new();
+        let mut damaged: Vec<(Digest, String)> = Vec::new();
         for entry in self.index()?.manifests {
             let Ok(image) = self.entry_image(&entry, &Platform::host()) else { continue };
             for place in 0..image.diff_ids().len() {
                 let diff_id = &image.diff_ids()[place];
                 // What it is depends on those below; one that is missing needs no check, being unpacked anew.
                 let there = image.diff_ids()[..=place].iter().all(|layer| self.layer_path(layer).is_dir());
-                if !there || matches!(told.get(diff_id), Some(None)) {
+                if !there || sound.contains(diff_id) {
                     continue;
                 }
                 let blob = &image.manifest.layers[place].digest;
                 if self.hash_blob(blob).is_ok_and(|(actual, _)| actual == *blob) {
-                    let differs = self.audit(&image, place, &owners)?;
-                    told.insert(diff_id.clone(), differs);
+                    damaged.retain(|(other, _)| other != diff_id);
+                    match self.audit(&image, place, &owners)? {
+                        Some(differs) => damaged.push((diff_id.clone(), differs)),
+                        None => drop(sound.insert(diff_id.clone())),
+                    }
                 }
             }
         }
-        for (diff_id, differs) in told {
-            if let Some(differs) = differs {
-                found.faults.push(format!("layer {diff_id}: {differs}"));
-                found.layers.push(diff_id.hex().into());
-            }
+        for (diff_id, differs) in damaged {
+            found.faults.push(format!("layer {diff_id}: {differs}"));
+            found.layers.push(diff_id.hex().into());
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ const OBEYED: [&str; 5] = ["run.", "io.kubernetes.", "module.wasm.", "org.criu."
 /// What the outcome depends on besides the image and the request.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Is the caller root?
+    /// Is the caller root, so that there is no user namespace?
     pub root: bool,
     /// Is group 5, by custom `tty`, mapped where the container will run, so that its terminals can belong to it?
     pub tty_group: bool,
@@ -38,6 +38,7 @@ pub fn spec(request: &Request, image: &Image, layers: &str, id: &str, caller: &C
     let user = request.user.as_ref().filter(own).or(execution.user.as_ref().filter(own));
     let confinement = &request.confinement;
     let capabilities = confinement.capability_names(caller.capabilities);
+    let linux = confinement.linux(&caller.hidden, &capabilities)?;
     let process = Process {
         terminal: request.terminal,
         user: user.and_then(|user| numeric(user)).unwrap_or_default(),
@@ -60,7 +61,7 @@ pub fn spec(request: &Request, image: &Image, layers: &str, id: &str, caller: &C
         root: Root { path: "rootfs".into(), readonly: request.read_only },
         hostname: Some(hostname),
         mounts: all_mounts(request, execution, caller)?,
-        linux: Linux { namespaces: namespaces(request, caller), ..confinement.linux(&caller.hidden)? },
+        linux: Linux { namespaces: namespaces(request, caller), ..linux },
         annotations: annotations(request, image, execution, layers, user, caller),
     })
 }
@@ -117,7 +118,7 @@ fn namespaces(request: &Request, caller: &Caller) -> Vec<Namespace> {
     if request.network == Network::Private {
         kinds.push("network");
     }
-    if request.confinement.has_user_namespace(caller.root) {
+    if !caller.root {
         kinds.push("user");
     }
     kinds.into_iter().map(|kind| Namespace { kind: kind.into(), path: None }).collect()
@@ -162,7 +163,7 @@ fn default_mounts(request: &Request, caller: &Caller) -> Vec<Mount> {
         entry("/dev/shm", "tmpfs", "shm", &format!("nosuid,noexec,nodev,mode=1777,size={shm}")),
         entry("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
         // Only who owns a network namespace may mount a sysfs of it.
-        if request.network == Network::Host && confinement.has_user_namespace(caller.root) {
+        if request.network == Network::Host && !caller.root {
             entry("/sys", "bind", "/sys", &format!("rbind,rprivate,nosuid,noexec,nodev,{sys}"))
         } else {
             entry("/sys", "sysfs", "sysfs", &format!("nosuid,noexec,nodev,{sys}"))

@@ -5,6 +5,7 @@ use crate::create::Network;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::mounts;
+use crate::seccomp;
 use crate::spec::{Linux, Mount, Rlimit, annotation};
 use crate::sysctl;
 use std::collections::BTreeMap;
@@ -42,35 +43,8 @@ pub enum Seccomp {
     File(PathBuf),
 }
 
-/// Which ids the container has; what it means is crate-sup's to say.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum UserNamespace {
-    /// Those that the caller can have; root's are the host's.
-    #[default]
-    Private,
-    /// A range of ids, or it is an error.
-    Ranges,
-    /// The caller's own id is the same inside.
-    KeepId,
-    /// The host's.
-    Host,
-}
-
-impl UserNamespace {
-    /// The value of `--userns`.
-    fn read(text: &str) -> Option<Self> {
-        [Self::Private, Self::Ranges, Self::KeepId, Self::Host].into_iter().find(|kind| kind.name() == text)
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Private => "private",
-            Self::Ranges => "ranges",
-            Self::KeepId => "keep-id",
-            Self::Host => "host",
-        }
-    }
-}
+/// The values of `--userns`; what they mean is crate-sup's to say.
+const USER_NAMESPACES: [&str; 4] = ["private", "ranges", "keep-id", "host"];
 
 /// What the flags say; the default is docker's.
 #[derive(Debug, Clone, Default)]
@@ -90,7 +64,7 @@ pub struct Confinement {
     /// `--security-opt mask`: these paths too.
     pub masked: Vec<String>,
     /// `--userns`.
-    pub user_namespace: UserNamespace,
+    pub user_namespace: Option<&'static str>,
     /// `--root-emulation=off`.
     pub no_root_emulation: bool,
     /// `--ulimit`.
@@ -127,10 +101,10 @@ impl Confinement {
         Ok(())
     }
 
-    /// Reads `--userns`.
-    pub fn userns(&mut self, text: &str) -> Result<()> {
-        let wrong = || Error::Usage(format!("--userns {text}: it wants private, ranges, keep-id or host"));
-        self.user_namespace = UserNamespace::read(text).ok_or_else(wrong)?;
+    /// Reads `--userns`; an error is what it should have been.
+    pub fn userns(&mut self, text: &str) -> std::result::Result<(), &'static str> {
+        let known = USER_NAMESPACES.into_iter().find(|known| *known == text);
+        self.user_namespace = Some(known.ok_or("private, ranges, keep-id or host")?);
         Ok(())
     }
 
@@ -155,20 +129,9 @@ impl Confinement {
         self.capabilities.names(self.privileged, all)
     }
 
-    /// Has the container a user namespace of its own?
-    pub fn has_user_namespace(&self, root: bool) -> bool {
-        match self.user_namespace {
-            UserNamespace::Private => !root,
-            UserNamespace::Ranges | UserNamespace::KeepId => true,
-            UserNamespace::Host => false,
-        }
-    }
-
-    /// What `config.json` says of it under `linux`; `hidden` is masked besides the usual paths.
-    pub fn linux(&self, hidden: &[String]) -> Result<Linux> {
-        if let Seccomp::File(file) = &self.seccomp {
-            return Err(refused(&format!("seccomp={}", file.display()), "it is not supported yet"));
-        }
+    /// What `config.json` says of it under `linux`; `hidden` is masked besides the usual paths, and `bounding` are the
+    /// capabilities.
+    pub fn linux(&self, hidden: &[String], bounding: &[String]) -> Result<Linux> {
         let usual = |list: &[&str], more: &[String]| -> Vec<String> {
             let all = list.iter().map(|path| (*path).to_owned()).chain(more.iter().cloned());
             let kept = |path: &String| !self.privileged && !self.unmasked_all && !self.unmasked.contains(path);
@@ -180,6 +143,11 @@ impl Confinement {
             masked_paths,
             readonly_paths: usual(&READ_ONLY, &[]),
             sysctl: self.sysctl.clone(),
+            seccomp: match &self.seccomp {
+                Seccomp::Usual if !self.privileged => Some(seccomp::default(bounding)),
+                Seccomp::Usual | Seccomp::Unconfined => None,
+                Seccomp::File(file) => Some(seccomp::of_file(file, bounding)?),
+            },
             resources: self.limits.resources()?,
             ..Linux::default()
         })
@@ -191,8 +159,8 @@ impl Confinement {
         if self.privileged {
             all.push((annotation::PRIVILEGED, "true"));
         }
-        if self.user_namespace != UserNamespace::Private {
-            all.push((annotation::USERNS, self.user_namespace.name()));
+        if let Some(kind) = self.user_namespace {
+            all.push((annotation::USERNS, kind));
         }
         if self.no_root_emulation {
             all.push((annotation::ROOT_EMULATION, "false"));
@@ -284,9 +252,23 @@ mod tests {
     }
 
     #[test]
+    fn system_calls_are_filtered_unless_it_is_told_otherwise() {
+        let filter = |options: &[&str], privileged| {
+            let linux = Confinement { privileged, ..with(options) }.linux(&[], &[]);
+            linux.map(|linux| linux.seccomp.is_some())
+        };
+        assert!(filter(&[], false).unwrap() && filter(&["seccomp=unconfined", "seccomp=builtin"], false).unwrap());
+        assert!(!filter(&["seccomp=unconfined"], false).unwrap() && !filter(&[], true).unwrap());
+        // Never is a profile that is asked for left out.
+        for privileged in [false, true] {
+            assert_eq!(filter(&["seccomp=/no-such-file"], privileged).unwrap_err().exit_code(), 1);
+        }
+    }
+
+    #[test]
     fn masks_what_it_is_told() {
         let lists = |options: &[&str]| {
-            let linux = with(options).linux(&["/sys/more".into()]).unwrap();
+            let linux = with(options).linux(&["/sys/more".into()], &[]).unwrap();
             (linux.masked_paths, linux.readonly_paths)
         };
         let (masked, read_only) = lists(&[]);
@@ -300,7 +282,7 @@ mod tests {
         assert_eq!(masked[11..], ["/etc/x", "/proc/meminfo"]);
         assert_eq!(read_only, ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger"]);
         assert_eq!(lists(&["mask=/a", "unmask=ALL"]).0, ["/a"]);
-        let linux = Confinement { privileged: true, ..with(&["mask=/a"]) }.linux(&["/b".into()]).unwrap();
+        let linux = Confinement { privileged: true, ..with(&["mask=/a"]) }.linux(&["/b".into()], &[]).unwrap();
         assert_eq!((linux.masked_paths, linux.readonly_paths.len()), (vec!["/a".to_owned()], 0));
     }
 
@@ -308,16 +290,12 @@ mod tests {
     fn tells_by_annotations() {
         let mut confinement = Confinement::default();
         assert_eq!(confinement.annotations(), []);
-        for (value, own, roots) in
-            [("ranges", true, true), ("keep-id", true, true), ("host", false, false), ("private", true, false)]
-        {
+        for value in USER_NAMESPACES {
             confinement.userns(value).unwrap();
-            let told = confinement.annotations().first().map_or("private", |(_, told)| told);
-            assert_eq!(told, value);
-            assert_eq!((confinement.has_user_namespace(false), confinement.has_user_namespace(true)), (own, roots));
+            assert_eq!(confinement.annotations(), [("run.crate.userns", value)]);
         }
         for bad in ["", "auto", "keep-id:uid=5", "nomap", "container:x", "Host"] {
-            assert_eq!(confinement.userns(bad).unwrap_err().exit_code(), 2, "{bad}");
+            assert!(confinement.userns(bad).is_err(), "{bad}");
         }
         let confinement = Confinement { privileged: true, no_root_emulation: true, ..Confinement::default() };
         assert_eq!(

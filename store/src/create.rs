@@ -91,12 +91,11 @@ impl Store {
         let id = random_hex(32)?;
         let root = rustix::process::geteuid().is_root();
         let confinement = &request.confinement;
-        let own_ids = confinement.has_user_namespace(root);
         let all = confinement.capabilities.wants_all(confinement.privileged);
         let caller = Caller {
             root,
-            tty_group: !own_ids && IdMap::gids().is_ok_and(|map| map.has(5)),
-            capabilities: if all { capability::all(own_ids) } else { 0 },
+            tty_group: root && IdMap::gids().is_ok_and(|map| map.has(5)),
+            capabilities: if all { capability::all(!root) } else { 0 },
             hidden: confinement::of_this_machine(),
             term: std::env::var("TERM").ok().filter(|term| !term.is_empty()),
             now: time::now(),

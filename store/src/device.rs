@@ -27,7 +27,8 @@ pub fn read(text: &str) -> Result<Mount> {
     if !is_mode(mode) || !mode.contains('r') || !mode.contains('w') {
         return Err(wrong("only rwm or rw: who has a device here may read and write it"));
     }
-    Ok(node(source.to_owned(), mounts::clean(destination)?))
+    let destination = mounts::clean(destination).map_err(|_| wrong("CONTAINER is an absolute path, without .."))?;
+    Ok(node(source.to_owned(), destination))
 }
 
 fn is_mode(text: &str) -> bool {

@@ -23,7 +23,7 @@ const NAMES: [&str; 15] = [
 ];
 
 /// The usual length in microseconds of the time in which a group of processes may use its quota.
-pub const PERIOD: u64 = 100_000;
+const PERIOD: u64 = 100_000;
 
 /// What of docker's flags becomes [`Resources`]; 0 where nothing is asked for.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +32,7 @@ pub struct Limits {
     pub memory: u64,
     /// `--memory-swap`: memory and swap together, in bytes, or -1.
     pub swap: i64,
-    /// `--cpus`, in microseconds of each [`PERIOD`].
+    /// `--cpus`, in microseconds of each 100000.
     pub cpus: u64,
     /// `--cpu-period`, in microseconds.
     pub period: u64,
@@ -77,45 +77,54 @@ impl Limits {
 type Read<T> = std::result::Result<T, &'static str>;
 
 /// The most of what is counted: config.json has signed numbers.
-pub const MOST: u64 = i64::MAX.cast_unsigned();
+const MOST: u64 = i64::MAX.cast_unsigned();
 
-/// `--memory`: at least 6 MiB, which is docker's least.
-pub fn memory(text: &str) -> Read<u64> {
+impl Limits {
+    /// Takes a flag's value; or says that it is none of these flags.
+    pub fn take(&mut self, name: &str, text: &str) -> Read<bool> {
+        match name {
+            "memory" => self.memory = memory(text)?,
+            "memory-swap" => self.swap = swap(text)?,
+            "cpus" => self.cpus = cpus(text)?,
+            // From 1 ms to 1 s, as the kernel takes it.
+            "cpu-period" => {
+                self.period = number(text, 1000, 1_000_000).ok_or("a number of microseconds from 1000 to 1000000")?;
+            }
+            // The kernel's least is 1 ms; -1 is no limit.
+            "cpu-quota" => {
+                self.quota =
+                    number(unlimited(text), 1000, MOST).ok_or("a number of microseconds from 1000 on, or -1")?;
+            }
+            "cpu-shares" => self.shares = number(text, 2, 262_144).ok_or("a weight from 2 to 262144")?,
+            "pids-limit" => self.pids = number(unlimited(text), 1, MOST).ok_or("a number of processes, or -1")?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+/// At least 6 MiB, which is docker's least.
+fn memory(text: &str) -> Read<u64> {
     size(text).and_then(|bytes| within(bytes, 6 << 20, MOST)).ok_or("a size such as 64m, and at least 6m")
 }
 
-/// `--memory-swap`: -1 is no limit.
-pub fn swap(text: &str) -> Read<i64> {
+/// -1 is no limit.
+fn swap(text: &str) -> Read<i64> {
     let swap = if text == "-1" { Some(-1) } else { size(text).and_then(|bytes| bytes.try_into().ok()) };
     swap.ok_or("a size such as 128m, or -1")
 }
 
-/// `--cpus`: at least 0.01, for the kernel's least quota is 1 ms; finer steps than 0.00001 count as 0.
-pub fn cpus(text: &str) -> Read<u64> {
+/// At least 0.01, for the kernel's least quota is 1 ms; finer steps than 0.00001 count as 0.
+fn cpus(text: &str) -> Read<u64> {
     let quota = decimal(text).and_then(|(whole, part)| whole.checked_mul(PERIOD)?.checked_add(part * PERIOD / UNIT));
     // A thousandth that is too little is not none.
     let quota = quota.filter(|quota| *quota > 0 || text.bytes().all(|byte| b"0.".contains(&byte)));
     quota.and_then(|quota| within(quota, 1000, MOST)).ok_or("a number of processors such as 1.5, and at least 0.01")
 }
 
-/// `--cpu-period`: from 1 ms to 1 s.
-pub fn period(text: &str) -> Read<u64> {
-    number(text, 1000, 1_000_000).ok_or("a number of microseconds from 1000 to 1000000")
-}
-
-/// `--cpu-quota`: at least 1 ms; -1 is no limit.
-pub fn quota(text: &str) -> Read<u64> {
-    number(unlimited(text), 1000, MOST).ok_or("a number of microseconds from 1000 on, or -1")
-}
-
-/// `--cpu-shares`: what the kernel takes.
-pub fn shares(text: &str) -> Read<u64> {
-    number(text, 2, 262_144).ok_or("a weight from 2 to 262144")
-}
-
-/// `--pids-limit`: -1 is no limit.
-pub fn pids(text: &str) -> Read<u64> {
-    number(unlimited(text), 1, MOST).ok_or("a number of processes, or -1")
+/// `--shm-size`, in bytes.
+pub fn shm_size(text: &str) -> Read<u64> {
+    size(text).filter(|bytes| (1..=MOST).contains(bytes)).ok_or("a size such as 64m; 0 is no size")
 }
 
 fn unlimited(text: &str) -> &str {
@@ -242,14 +251,24 @@ mod tests {
         assert!(["-2", "x", "", "9223372036854775808"].iter().all(|text| swap(text).is_err()));
         assert_eq!((cpus("1.5"), cpus("0.0"), cpus("0.01")), (Ok(150_000), Ok(0), Ok(1000)));
         assert!(["0.009", "0.000001", "-1", "1,5", "", "99999999999999"].iter().all(|text| cpus(text).is_err()));
-        assert_eq!((period("1000"), period("0"), period("1000000")), (Ok(1000), Ok(0), Ok(1_000_000)));
-        assert!(["999", "1000001", "-1", "x"].iter().all(|text| period(text).is_err()));
-        assert_eq!((quota("1000"), quota("0"), quota("-1")), (Ok(1000), Ok(0), Ok(0)));
-        assert!(["999", "-2", "x", "9223372036854775808"].iter().all(|text| quota(text).is_err()));
-        assert_eq!((shares("2"), shares("0"), shares("262144")), (Ok(2), Ok(0), Ok(262_144)));
-        assert!(["1", "262145", "-1", "x"].iter().all(|text| shares(text).is_err()));
-        assert_eq!((pids("1"), pids("0"), pids("-1")), (Ok(1), Ok(0), Ok(0)));
-        assert!(["-2", "x", "", "1.5"].iter().all(|text| pids(text).is_err()));
+        assert!(shm_size("0").is_err() && shm_size("64m") == Ok(64 << 20));
+        for (name, good, none, bad) in [
+            ("cpu-period", "1000 1000000", "0", "999 1000001 -1 x"),
+            ("cpu-quota", "1000 9223372036854775807", "0 -1", "999 -2 x 9223372036854775808"),
+            ("cpu-shares", "2 262144", "0", "1 262145 -1 x"),
+            ("pids-limit", "1 9223372036854775807", "0 -1", "-2 x 1.5"),
+            ("memory", "6m 1g", "0", "5m x"),
+        ] {
+            let taken = |text: &str| {
+                let mut limits = Limits::default();
+                assert!(limits.take(name, text)?);
+                Ok::<_, &str>(limits.resources().unwrap().is_some())
+            };
+            assert!(good.split(' ').all(|text| taken(text) == Ok(true)), "{name}");
+            assert!(none.split(' ').all(|text| taken(text) == Ok(false)), "{name}");
+            assert!(bad.split(' ').all(|text| taken(text).is_err()), "{name}");
+        }
+        assert_eq!(Limits::default().take("memory-reservation", "1g"), Ok(false));
     }
 
     #[test]

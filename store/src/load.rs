@@ -202,7 +202,7 @@ impl Loading<'_> {
         let held = entry.and_then(|entry| self.store.entry_image(entry, &image.config.platform()).ok());
         match held.filter(|held| held.manifest.config.digest != image.manifest.config.digest) {
             Some(held) => Err(Error::Busy(format!(
-                "{name} is another image here: {}\nhint: load it with --force, or under another name with --as",
+                "{name} is another image here: {}\nhint: load it with --force, or pull it under another name with --as",
                 held.descriptor.digest
             ))),
             None => Ok(()),

@@ -12,7 +12,10 @@ pub trait FromJson: Sized {
 
 /// What is wrong with a document: in which field, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wrong {
+pub struct Wrong(Box<Fault>); // A result of each field is moved about: this way it is small.
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Fault {
     place: String,
     why: String,
 }
@@ -20,21 +23,22 @@ pub struct Wrong {
 impl Wrong {
     /// The value at hand is wrong; `why` is a sentence about it.
     pub fn new(why: impl Into<String>) -> Self {
-        Self { place: String::new(), why: why.into() }
+        Self(Box::new(Fault { place: String::new(), why: why.into() }))
     }
 
     /// The same, seen from the value around it: `step` is `.NAME` or `[PLACE]`.
-    fn within(mut self, step: &str) -> Self {
-        self.place.insert_str(0, step);
+    #[inline(never)]
+    fn within(mut self, step: fmt::Arguments) -> Self {
+        self.0.place.insert_str(0, &step.to_string());
         self
     }
 }
 
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place.trim_start_matches('.') {
-            "" => f.write_str(&self.why),
-            place => write!(f, "{place}: {}", self.why),
+        match self.0.place.trim_start_matches('.') {
+            "" => f.write_str(&self.0.why),
+            place => write!(f, "{place}: {}", self.0.why),
         }
     }
 }
@@ -51,7 +55,7 @@ pub struct Fields(Vec<(String, Value)>);
 impl Fields {
     /// Takes a field out.
     pub fn take<T: FromJson>(&mut self, name: &str) -> Result<T, Wrong> {
-        T::from_json(self.remove(name)).map_err(|wrong| wrong.within(&format!(".{name}")))
+        T::from_json(self.remove(name)).map_err(|wrong| wrong.within(format_args!(".{name}")))
     }
 
     /// Takes a field out that need not be there.
@@ -139,7 +143,7 @@ impl<T: FromJson> FromJson for Vec<T> {
         let Value::Array(items) = value else { return Err(not("a list", &value)) };
         let mut made = Vec::new();
         for (place, item) in items.into_iter().enumerate() {
-            made.push(T::from_json(item).map_err(|wrong| wrong.within(&format!("[{place}]")))?);
+            made.push(T::from_json(item).map_err(|wrong| wrong.within(format_args!("[{place}]")))?);
         }
         Ok(made)
     }
@@ -149,7 +153,7 @@ impl<T: FromJson> FromJson for BTreeMap<String, T> {
     fn from_json(value: Value) -> Result<Self, Wrong> {
         let mut made = Self::new();
         for (key, value) in Fields::from_json(value)?.0 {
-            let item = T::from_json(value).map_err(|wrong| wrong.within(&format!("[{}]", quoted(&key))))?;
+            let item = T::from_json(value).map_err(|wrong| wrong.within(format_args!("[{}]", quoted(&key))))?;
             made.insert(key, item);
         }
         Ok(made)

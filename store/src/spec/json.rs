@@ -2,7 +2,6 @@
 
 use super::{Capabilities, Linux, Mount, Namespace, Process, Resources, Rlimit, Root, Spec, User};
 use crate::json::{Fields, FromJson, Value, Wrong, object_of_present};
-use std::collections::BTreeMap;
 
 impl FromJson for Spec {
     fn from_json(value: Value) -> Result<Self, Wrong> {
@@ -197,11 +196,11 @@ impl From<&Linux> for Value {
 
 impl FromJson for Resources {
     fn from_json(value: Value) -> Result<Self, Wrong> {
-        let groups: BTreeMap<String, Value> = BTreeMap::from_json(value)?;
-        let number = |group: &str, name: &str| match groups.get(group).map(|group| &group[name]) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::Number(number)) if number.as_i64().is_some() => Ok(number.as_i64()),
-            Some(_) => Err(Wrong::new(format!("{group}.{name} is no whole number"))),
+        let groups = Value::Object(Fields::from_json(value)?.rest());
+        let number = |group: &str, name: &str| match &groups[group][name] {
+            Value::Null => Ok(None),
+            Value::Number(number) if number.as_i64().is_some() => Ok(number.as_i64()),
+            _ => Err(Wrong::new(format!("{group}.{name} is no whole number"))),
         };
         let memory = number("memory", "limit")?;
         let (cpu_period, cpu_shares) = (number("cpu", "period")?, number("cpu", "shares")?);

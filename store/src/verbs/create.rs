@@ -73,6 +73,7 @@ struct Given {
     env_files: Vec<PathBuf>,
     env: Vec<String>,
     cidfile: Option<PathBuf>,
+    init: bool,
     unlogged: bool,
 }
 
@@ -125,36 +126,50 @@ fn long(letter: char) -> Option<&'static str> {
 /// Takes one flag. The value of a switch is only looked for in the long form: in `-it`, `t` is no value.
 fn flag(given: &mut Given, name: &str, short: bool, args: &mut lexopt::Parser) -> Result<()> {
     let request = &mut given.request;
-    match name {
-        "interactive" => request.interactive = switch(name, short, args)?,
-        "tty" => request.terminal = switch(name, short, args)?,
-        "rm" => request.remove = switch(name, short, args)?,
-        "read-only" => request.read_only = switch(name, short, args)?,
-        "env" => given.env.push(value(args)?),
-        "env-file" => given.env_files.push(args.value()?.into()),
-        "workdir" => request.workdir = Some(value(args)?),
-        "user" => request.user = Some(value(args)?),
-        "name" => request.name = Some(value(args)?),
-        "hostname" => request.hostname = Some(hostname(value(args)?)?),
-        "entrypoint" => request.entrypoint = Some(value(args)?),
-        "volume" => request.mounts.push(mounts::volume(&value(args)?)?),
-        "mount" => request.mounts.push(mounts::mount(&value(args)?)?),
-        "tmpfs" => request.mounts.push(mounts::tmpfs(&value(args)?)?),
-        "network" | "net" => request.network = network(&value(args)?)?,
-        "platform" => request.platform = Some(value(args)?.parse()?),
-        "label" => request.labels.push(label(&value(args)?)?),
-        "cidfile" => given.cidfile = Some(args.value()?.into()),
-        "log-driver" => given.unlogged = log_driver(&value(args)?)?,
-        "init" => {
-            let text = if switch(name, short, args)? { "true" } else { "" };
-            put(request, annotation::INIT, text.into());
+    let wanted = match name {
+        "interactive" => &mut request.interactive,
+        "tty" => &mut request.terminal,
+        "rm" => &mut request.remove,
+        "read-only" => &mut request.read_only,
+        "privileged" => &mut request.confinement.privileged,
+        "init" => &mut given.init,
+        "env-file" => {
+            given.env_files.push(args.value()?.into());
+            return Ok(());
         }
-        "restart" => tell(request, name, args, restart)?,
-        "stop-signal" => tell(request, name, args, stop_signal)?,
-        "stop-timeout" => tell(request, name, args, stop_timeout)?,
-        "pidfile" => tell(request, name, args, pidfile)?,
-        "log-opt" => tell(request, name, args, log_option)?,
-        _ if confinement::flag(&mut request.confinement, name, short, args)? => {}
+        "cidfile" => {
+            given.cidfile = Some(args.value()?.into());
+            return Ok(());
+        }
+        _ => return valued(given, name, value(args)?),
+    };
+    *wanted = switch(name, short, args)?;
+    Ok(())
+}
+
+/// Takes one flag that has a value of text.
+fn valued(given: &mut Given, name: &str, text: String) -> Result<()> {
+    let request = &mut given.request;
+    match name {
+        "env" => given.env.push(text),
+        "workdir" => request.workdir = Some(text),
+        "user" => request.user = Some(text),
+        "name" => request.name = Some(text),
+        "hostname" => request.hostname = Some(hostname(text)?),
+        "entrypoint" => request.entrypoint = Some(text),
+        "volume" => request.mounts.push(mounts::volume(&text)?),
+        "mount" => request.mounts.push(mounts::mount(&text)?),
+        "tmpfs" => request.mounts.push(mounts::tmpfs(&text)?),
+        "network" | "net" => request.network = network(&text)?,
+        "platform" => request.platform = Some(text.parse()?),
+        "label" => request.labels.push(label(&text)?),
+        "log-driver" => given.unlogged = log_driver(&text)?,
+        "restart" => tell(request, name, &text, restart)?,
+        "stop-signal" => tell(request, name, &text, stop_signal)?,
+        "stop-timeout" => tell(request, name, &text, stop_timeout)?,
+        "pidfile" => tell(request, name, &text, pidfile)?,
+        "log-opt" => tell(request, name, &text, log_option)?,
+        _ if confinement::flag(&mut request.confinement, name, &text)? => {}
         _ => return Err(unsupported(&format!("--{name}"))),
     }
     Ok(())
@@ -163,10 +178,9 @@ fn flag(given: &mut Given, name: &str, short: bool, args: &mut lexopt::Parser) -
 /// What a flag tells, as an annotation; or what its value should have been.
 type Told = std::result::Result<(&'static str, String), &'static str>;
 
-fn tell(request: &mut Request, name: &str, args: &mut lexopt::Parser, read: fn(&str) -> Told) -> Result<()> {
-    let text = value(args)?;
+fn tell(request: &mut Request, name: &str, text: &str, read: fn(&str) -> Told) -> Result<()> {
     let wrong = |expected| Error::Usage(format!("--{name} {text}: it wants {expected}"));
-    let (key, value) = read(&text).map_err(wrong)?;
+    let (key, value) = read(text).map_err(wrong)?;
     put(request, key, value);
     Ok(())
 }
@@ -229,8 +243,7 @@ fn log_driver(name: &str) -> Result<bool> {
     }
 }
 
-/// The value of a switch. That of a short one is never looked for.
-pub fn switch(name: &str, short: bool, args: &mut lexopt::Parser) -> Result<bool> {
+fn switch(name: &str, short: bool, args: &mut lexopt::Parser) -> Result<bool> {
     let value = if short { None } else { args.optional_value() };
     match value.as_deref().map(|value| value.to_string_lossy()).as_deref() {
         None | Some("true" | "1") => Ok(true),
@@ -274,6 +287,9 @@ fn make(mut given: Given) -> Result<()> {
         return Err(Error::Usage("--restart and --rm: a container that is started again is not removed".into()));
     }
     request.confinement.check(request.network)?;
+    if given.init {
+        put(request, annotation::INIT, "true".into());
+    }
     if given.unlogged {
         put(request, annotation::LOG_SIZE, "0".into());
     }
