@@ -44,6 +44,7 @@ stories! {
     damage
     devices
     edges
+    escape
     exec
     faults
     flags
@@ -71,6 +72,7 @@ stories! {
     store
     terminal
     vm
+    walls
     wire
 }
 

@@ -32,7 +32,7 @@ pick_stage() {
 }
 
 # What looks around in a container, what ends programs at a system call, and what attacks from inside.
-probes=(probe strike watch)
+probes=(probe strike attack watch)
 make_probes() {
 	local probe
 	for probe in "${probes[@]}"; do

@@ -3,8 +3,9 @@
  * one line what was seen and what was won. PROGRAM is the name (comm) of the programs that others start meanwhile: as long
  * as a new process has another name it is still the runtime's own, and what is won from it then counts.
  *   exe    get hold of the executable of the new process, and write to it: at once, or as soon as nobody executes it any
- *          more. It counts where it lies in memory alone, or is one of those that are named by device and inode.
+ *          more. It counts where it is the runtime's in memory, or one of those that are named by device and inode.
  *   trace  trace the new process, read and write its memory, take its descriptors.
+ * Process 1 is tried first, if it is another.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -249,6 +250,8 @@ static void wait_in_ambush(int for_files)
 {
 	pid_t last = getpid();
 	unsigned long long mine = capabilities(last);
+	if (last != 1)
+		for_files ? hunt(1) : trace(1);
 	while (!ended) {
 		pid_t pid = next_after(last);
 		if (!pid)
