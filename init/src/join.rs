@@ -17,8 +17,8 @@ pub struct Joined {
 }
 
 impl Joined {
-    /// Moves this process into those namespaces (`CLONE_NEW*`) of the process that the pidfd `first` names, as root of its
-    /// user namespace. The pid namespace is that of a child (pid_namespaces(7)), whose pidfd is to go over `socket`.
+    /// Moves this process into those namespaces (`CLONE_NEW*`) of the process that the pidfd `first` names, as whom the
+    /// caller is in its user namespace: root, unless it keeps the caller's id. The pid namespace is that of a child (pid_namespaces(7)), whose pidfd is to go over `socket`.
     pub fn enter(first: Fd, namespaces: c_int, socket: Fd) -> Result<Self> {
         match sys::setns(&first, namespaces) {
             Err(Errno::SRCH) => return Err(ended()),
@@ -27,7 +27,8 @@ impl Joined {
         if namespaces & libc::CLONE_NEWUSER != 0 {
             // Where only one id is mapped the kernel denies setgroups: there are no other groups then.
             let _ = sys::setgroups(&[]);
-            sys::setgid(0).and_then(|()| sys::setuid(0)).doing("becoming root of ", c"the container")?;
+            let (uid, gid) = sys::own_ids();
+            sys::setgid(gid).and_then(|()| sys::setuid(uid)).doing("becoming the user of ", c"the container")?;
         }
         Ok(Self { first, socket })
     }
