@@ -17,6 +17,8 @@ const OBEYED: [&str; 5] = ["run.", "io.kubernetes.", "module.wasm.", "org.criu."
 pub struct Caller {
     /// Is the caller root, so that there is no user namespace?
     pub root: bool,
+    /// The caller's user and group id.
+    pub ids: (u32, u32),
     /// Is group 5, by custom `tty`, mapped where the container will run, so that its terminals can belong to it?
     pub tty_group: bool,
     /// All capabilities that a container can have, where [all are wanted](capability::Changes::wants_all); else unused.
@@ -35,8 +37,10 @@ pub fn spec(request: &Request, image: &Image, layers: &str, id: &str, caller: &C
     let execution = image.config.config.as_ref().unwrap_or(&default);
     let hostname = request.hostname.clone().unwrap_or_else(|| id[..12].to_owned());
     let own = |user: &&String| !user.is_empty();
-    let user = request.user.as_ref().filter(own).or(execution.user.as_ref().filter(own));
     let confinement = &request.confinement;
+    // Whose id is kept is who the program is for, whatever the image says.
+    let kept = confinement.keeps_id().then(|| format!("{}:{}", caller.ids.0, caller.ids.1));
+    let user = request.user.as_ref().filter(own).or(kept.as_ref()).or(execution.user.as_ref().filter(own));
     let capabilities = confinement.capability_names(caller.capabilities);
     let linux = confinement.linux(&caller.hidden, &capabilities)?;
     let process = Process {
@@ -238,6 +242,7 @@ mod tests {
     fn made(config: &str, request: &Request) -> Result<Spec> {
         let caller = Caller {
             root: false,
+            ids: (7, 8),
             tty_group: false,
             capabilities: 3,
             hidden: Vec::new(),
@@ -284,6 +289,11 @@ mod tests {
         }
         let request = Request { user: Some("1:2".into()), ..Request::default() };
         assert_eq!(made(r#"{"User":"me","Cmd":["x"]}"#, &request).unwrap().process.user.gid, 2);
+        let mut request = Request::default();
+        request.confinement.userns("keep-id").unwrap();
+        assert_eq!(made(r#"{"User":"me","Cmd":["x"]}"#, &request).unwrap().annotation(annotation::USER), Some("7:8"));
+        request.user = Some("you".into());
+        assert_eq!(made(r#"{"User":"me","Cmd":["x"]}"#, &request).unwrap().annotation(annotation::USER), Some("you"));
     }
 
     #[test]

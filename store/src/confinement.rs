@@ -108,6 +108,25 @@ impl Confinement {
         Ok(())
     }
 
+    /// Root's containers have no user namespace of their own, and a user's have one.
+    pub fn check_userns(&self, root: bool) -> Result<()> {
+        let (kind, why) = match self.user_namespace {
+            Some("host") if !root => ("host", "only root can do without a user namespace\nhint: leave it out"),
+            Some(kind) if root && kind != "host" => {
+                let why = "containers of root have no user namespace of their own\n\
+                    hint: leave it out, or make the container as an ordinary user";
+                (kind, why)
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::Usage(format!("--userns {kind}: {why}")))
+    }
+
+    /// Has the container the caller's own ids?
+    pub fn keeps_id(&self) -> bool {
+        self.user_namespace == Some("keep-id")
+    }
+
     /// Adds a limit; the last of a name counts.
     pub fn limit(&mut self, limit: Rlimit) {
         self.rlimits.retain(|other| other.kind != limit.kind);
@@ -293,6 +312,9 @@ mod tests {
         for value in USER_NAMESPACES {
             confinement.userns(value).unwrap();
             assert_eq!(confinement.annotations(), [("run.crate.userns", value)]);
+            assert_eq!(confinement.check_userns(true).is_ok(), value == "host");
+            assert_eq!(confinement.check_userns(false).is_ok(), value != "host");
+            assert_eq!(confinement.keeps_id(), value == "keep-id");
         }
         for bad in ["", "auto", "keep-id:uid=5", "nomap", "container:x", "Host"] {
             assert!(confinement.userns(bad).is_err(), "{bad}");

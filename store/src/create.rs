@@ -89,11 +89,14 @@ impl Store {
             self.check_name(name)?;
         }
         let id = random_hex(32)?;
-        let root = rustix::process::geteuid().is_root();
+        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        let root = uid.is_root();
         let confinement = &request.confinement;
+        confinement.check_userns(root)?;
         let all = confinement.capabilities.wants_all(confinement.privileged);
         let caller = Caller {
             root,
+            ids: (uid.as_raw(), gid.as_raw()),
             tty_group: root && IdMap::gids().is_ok_and(|map| map.has(5)),
             capabilities: if all { capability::all(!root) } else { 0 },
             hidden: confinement::of_this_machine(),

@@ -47,7 +47,8 @@ impl Process {
     pub fn now(pid: u32) -> Option<Self> {
         let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let start = field(&line, 22).filter(|_| field(&line, 9).is_some_and(|flags| flags & EXITING == 0))?;
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+        // Where /proc/sys is hidden, as in a container, the number and the time have to do.
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
         Some(Self { pid, start, boot, supervisor: std::process::id(), runs: false })
     }
 
