@@ -14,6 +14,10 @@ use core::ffi::CStr;
 /// The code that asks the supervisor for another way to the same root filesystem.
 const OVERLAY_REFUSED: u8 = 1;
 
+/// What keeps a user namespace from mounting a procfs or sysfs.
+const MASKED: &str = "\nhint: that of the container around this one is masked: \
+    docker, podman, crate: --security-opt unmask=ALL, or --privileged; or --network host here, for sysfs";
+
 /// What an overlay needs to be written to.
 pub struct Writable {
     /// The upper directory, which gets what is written.
@@ -92,6 +96,11 @@ pub fn mount(root: &Root, kind: &CStr, source: &CStr, target: &CStr, text: &CStr
     let fresh = match make(kind, source, &options) {
         // A kernel may be built without message queues: nothing that runs there asks for them.
         Err(Errno::NODEV) if kind == c"mqueue" => return Ok(()),
+        // The kernel shows no user namespace more of them than there was to be seen before (user_namespaces(7)).
+        Err(Errno::PERM) if kind == c"proc" || kind == c"sysfs" => {
+            let what = ["mounting ", &kind.to_string_lossy(), " on ", &target.to_string_lossy()].concat();
+            return Err(Error::new(&[&what, ": ", Errno::PERM.text(), MASKED]));
+        }
         other => other.doing(&["mounting ", &kind.to_string_lossy(), " on "].concat(), target)?,
     };
     sys::move_mount(&fresh, &place).doing("mounting on ", target)
