@@ -1,6 +1,7 @@
 //! Id maps: which ids of the host a user namespace has (user_namespaces(7), subuid(5), newuidmap(1)).
 
 use crate::child;
+use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 use std::fs;
 use std::io::Read;
@@ -154,7 +155,11 @@ impl IdMaps {
                 ];
                 let mut written = files.into_iter().map(|(file, text)| {
                     let path = format!("/proc/{pid}/{file}");
-                    fs::write(&path, text).doing(|| format!("writing {path}"))
+                    fs::write(&path, text).map_err(|error| {
+                        let errno = Errno::from_io_error(&error).unwrap_or(Errno::PERM);
+                        let (reason, way) = (child::reason(&error), child::way_to_namespaces(errno));
+                        Error::Failed(format!("writing {path}: {reason}\nhint: {way}"))
+                    })
                 });
                 written.try_for_each(|result| result).map(|()| Mapping(Vec::new()))
             }
