@@ -66,6 +66,7 @@ stories! {
     pull
     registries
     resume
+    rootless
     run
     save
     siege
