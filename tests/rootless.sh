@@ -115,6 +115,12 @@ test_keep_id() {
 	[ ! -e "$CRATE_ROOT/containers/$id" ] || fail 'it is still there'
 }
 
+# with_group KIND CMD...: as that user, who is in the group 7777 too.
+with_group() {
+	setpriv --reuid "crate-$1" --regid "crate-$1" --groups 7777 -- env HOME="$WORK/groups/$1" \
+		CRATE_ROOT="$WORK/groups/$1/store" CRATE_RUN="$WORK/groups/$1/run" "${@:2}"
+}
+
 # E16: of the caller's groups only the first is the container's. Where one id is mapped the kernel lets nobody leave the
 # others: they stay in force, as the manual says, though inside they have no name.
 test_E16_groups_of_the_caller() {
@@ -130,14 +136,10 @@ test_E16_groups_of_the_caller() {
 	for kind in ranges single; do
 		mkdir "groups/$kind"
 		chown "crate-$kind" "groups/$kind"
-		with_group() { # CMD...: as that user, who is in the group 7777 too
-			setpriv --reuid "crate-$kind" --regid "crate-$kind" --groups 7777 -- env HOME="$WORK/groups/$kind" \
-				CRATE_ROOT="$WORK/groups/$kind/store" CRATE_RUN="$WORK/groups/$kind/run" "$@"
-		}
-		expect secret with_group cat groups/file
-		with_group crate pull -q "$BUSYBOX" >/dev/null 2>&1
+		expect secret with_group "$kind" cat groups/file
+		with_group "$kind" crate pull -q "$BUSYBOX" >/dev/null 2>&1
 		want=$([ "$kind" = single ] && echo 0 || echo 1)
-		expect_code "$want" with_group crate run --rm -v "$WORK/groups:/groups" "$BUSYBOX" cat /groups/file
+		expect_code "$want" with_group "$kind" crate run --rm -v "$WORK/groups:/groups" "$BUSYBOX" cat /groups/file
 	done
 }
 
@@ -337,7 +339,7 @@ test_N6_trees_that_resist() {
 	expect_code 0 crate rm "$id"
 	expect_code 0 crate run --rm "$BUSYBOX" sh -c "mkdir -p /a/b && chown -R $owner /a && chmod 0 /a/b /a"
 	expect_code 0 in_userns crate-store gc
-	same 'what is left' "$(ls "$CRATE_ROOT/containers" "$CRATE_ROOT/ingest" | grep -v : || :)" ''
+	same 'what is left' "$(find "$CRATE_ROOT/containers" "$CRATE_ROOT/ingest" -mindepth 1)" ''
 	expect_code 0 crate rmi "$BUSYBOX"
 	expect_code 0 in_userns crate-store gc
 	same 'layers' "$(ls "$CRATE_ROOT/layers")" ''
@@ -355,17 +357,17 @@ test_N8_in_a_chroot() {
 	with_a_hint 'making namespaces: Operation not permitted' 'leave the chroot'
 }
 
+# nested FLAG...: busybox in a container of busybox.
+nested() {
+	crate run --rm "$@" -v "$(dirname "$(command -v crate)"):/crate:ro" -v "$IMAGES/busybox:/image:ro" -v "$WORK/inner:/store" \
+		-e CRATE_ROOT=/store -e CRATE_RUN=/run/crate -e PATH=/crate:/bin "$BUSYBOX" sh -c \
+		'crate pull -q --as localhost/b:1 oci:/image:busybox:1 >/dev/null && crate run --rm --network none localhost/b:1 sh -c "echo inner; id -u"'
+}
+
 # A container in a container: what that needs is allowed by --privileged.
 test_N8_in_a_container_of_its_own() {
 	have "$BUSYBOX"
-	local bin
-	bin=$(dirname "$(command -v crate)")
 	mkdir -p inner
-	nested() { # FLAG...: busybox in a container of busybox
-		crate run --rm "$@" -v "$bin:/crate:ro" -v "$IMAGES/busybox:/image:ro" -v "$WORK/inner:/store" \
-			-e CRATE_ROOT=/store -e CRATE_RUN=/run/crate -e PATH=/crate:/bin "$BUSYBOX" sh -c \
-			'crate pull -q --as localhost/b:1 oci:/image:busybox:1 >/dev/null && crate run --rm --network none localhost/b:1 sh -c "echo inner; id -u"'
-	}
 	expect "$(printf 'inner\n0')" nested --privileged
 	expect_code 125 nested
 	has "$WORK/err" crate-sup
