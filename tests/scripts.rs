@@ -59,6 +59,7 @@ stories! {
     logs
     oracle
     origins
+    packages
     plan
     powercut
     programs
