@@ -291,3 +291,18 @@ test_E3_process_1_of_init_cannot_be_traced() { # E3: CVE-2016-9962
 	sprung
 	some won
 }
+
+# --- what is left of all that ---
+
+# Containers leave nothing outside, however they end: mounts, processes, keys, control groups, files.
+test_E12_nothing_is_left_of_killed_runs() { # E12
+	own_store
+	have "$BUSYBOX"
+	local count=100 killed=20 seed
+	if [ "${STORM:-}" = full ]; then count=500 killed=100; fi
+	for seed in ${CENSUS_SEED:-1}; do
+		expect_code 0 python3 "$TESTS/census.py" "$seed" $count $killed "$BUSYBOX"
+		line "^$count runs, killed: .*supervisor"
+		line 'inside'
+	done
+}
