@@ -68,39 +68,51 @@ impl Confinement {
         }
         become_user(identity)?;
         if let Some(sets) = &self.capabilities {
-            let more = if self.loads_by_privilege() { SYS_ADMIN } else { 0 };
-            sys::capset(sets.effective | more, sets.permitted | more, sets.inheritable)
-                .doing("setting ", c"capabilities")?;
+            sets.set(if self.privileged().is_some() { SYS_ADMIN } else { 0 })?;
             for number in (0..64).filter(|number| sets.ambient >> number & 1 == 1) {
                 sys::prctl(libc::PR_CAP_AMBIENT, 2, number).doing("raising ambient ", c"capabilities")?;
             }
         }
-        if self.no_new_privs {
-            sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).doing("setting ", c"no_new_privs")?;
-        }
-        Ok(())
+        if self.no_new_privs { no_new_privs() } else { Ok(()) }
     }
 
     /// Loads the filter, if there is one: the last act before the program.
     ///
     /// The filter may deny capset(2), or answer it and do nothing. Hence the capability that loads it stays, where it is
     /// needed: execve(2) takes no account of what was permitted before, unless `no_new_privs` is on.
-    pub fn load(&self) -> core::result::Result<(), Errno> {
-        self.filter.as_ref().map_or(Ok(()), |filter| sys::seccomp(&filter.0))
+    pub fn load(&self) -> Result<()> {
+        self.filter.as_ref().map_or(Ok(()), |filter| sys::seccomp(&filter.0)).doing("loading ", c"the seccomp filter")
     }
 
-    /// Likewise for a process that executes nothing any more. It has no need of that capability.
-    pub fn load_for_good(&self) -> core::result::Result<(), Errno> {
-        if let Some(sets) = self.capabilities.as_ref().filter(|_| self.loads_by_privilege()) {
-            sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)?;
-            sys::capset(sets.effective, sets.permitted, sets.inheritable)?;
+    /// Likewise for a process that can be traced before it is the program: it keeps nothing that the program has not.
+    pub fn load_early(&self) -> Result<()> {
+        self.load()?;
+        self.privileged().map_or(Ok(()), |sets| sets.set(0))
+    }
+
+    /// Likewise for a process that executes nothing any more.
+    pub fn load_for_good(&self) -> Result<()> {
+        if let Some(sets) = self.privileged() {
+            no_new_privs()?;
+            sets.set(0)?;
         }
         self.load()
     }
 
-    fn loads_by_privilege(&self) -> bool {
-        self.filter.is_some() && !self.no_new_privs
+    /// The sets, where they do without the capability that loads the filter.
+    fn privileged(&self) -> Option<&Capabilities> {
+        self.capabilities.as_ref().filter(|_| self.filter.is_some() && !self.no_new_privs)
     }
+}
+
+impl Capabilities {
+    fn set(&self, more: u64) -> Result<()> {
+        sys::capset(self.effective | more, self.permitted | more, self.inheritable).doing("setting ", c"capabilities")
+    }
+}
+
+fn no_new_privs() -> Result<()> {
+    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).doing("setting ", c"no_new_privs")
 }
 
 fn become_user(identity: &Identity) -> Result<()> {

@@ -57,7 +57,7 @@ fn host_device(path: &CStr, number: u64) -> Result<Fd> {
     let device = sys::open_tree(None, path, false).doing("taking ", path)?;
     let stat = sys::stat(&device).doing("taking ", path)?;
     if stat.mode & libc::S_IFMT != libc::S_IFCHR || stat.rdev != number {
-        return Err(Error::new(&["the host's ", &path.to_string_lossy(), " is not that device"]));
+        return Err(Error::about("the host's ", path, " is not that device"));
     }
     sys::mount_setattr(&device, false, options::READ_ONLY, 0, 0).doing("protecting ", path)?;
     Ok(device)

@@ -23,6 +23,13 @@ impl Error {
     pub fn new(parts: &[&str]) -> Self {
         Self { code: 125, text: parts.concat() }
     }
+
+    /// Likewise, about what the plan names.
+    #[cold]
+    #[inline(never)]
+    pub fn about(before: &str, object: &CStr, after: &str) -> Self {
+        Self::new(&[before, &object.to_string_lossy(), after])
+    }
 }
 
 /// Says what was being done when the system refused.
@@ -41,5 +48,5 @@ impl<T> Doing<T> for core::result::Result<T, Errno> {
 #[cold]
 #[inline(never)]
 fn because(errno: Errno, doing: &str, object: &CStr) -> Error {
-    Error::new(&[doing, &String::from_utf8_lossy(object.to_bytes()), ": ", errno.text()])
+    Error::about(doing, object, &[": ", errno.text()].concat())
 }

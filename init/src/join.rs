@@ -14,6 +14,7 @@ const ENDS: c_int = 1000;
 pub struct Joined {
     first: Fd,
     socket: Fd,
+    own_users: bool,
 }
 
 impl Joined {
@@ -24,13 +25,20 @@ impl Joined {
             Err(Errno::SRCH) => return Err(ended()),
             other => other.doing("joining ", c"the container")?,
         }
-        if namespaces & libc::CLONE_NEWUSER != 0 {
+        let own_users = namespaces & libc::CLONE_NEWUSER != 0;
+        if own_users {
             // Where only one id is mapped the kernel denies setgroups: there are no other groups then.
             let _ = sys::setgroups(&[]);
             let (uid, gid) = sys::own_ids();
             sys::setgid(gid).and_then(|()| sys::setuid(uid)).doing("becoming the user of ", c"the container")?;
         }
-        Ok(Self { first, socket })
+        Ok(Self { first, socket, own_users })
+    }
+
+    /// Can a process of the container that has `CAP_SYS_PTRACE` trace the new one from its beginning? Then all that confines
+    /// it must come before.
+    pub fn can_be_traced(&self) -> bool {
+        !self.own_users
     }
 
     /// Comes back in a new process, which the container's processes see; this one, which they never saw, ends.

@@ -119,7 +119,7 @@ fn make(kind: &CStr, source: &CStr, options: &Options) -> core::result::Result<F
 
 fn bind(root: &Root, source: &CStr, target: &CStr, options: &Options) -> Result<()> {
     if let Some((key, _)) = options.data.first() {
-        return Err(Error::new(&["binding ", &source.to_string_lossy(), ": unknown option ", &key.to_string_lossy()]));
+        return Err(Error::about("binding: unknown option ", key, ""));
     }
     let copy = match sys::open_tree(None, source, options.recursive) {
         Err(Errno::NOENT) if options.optional => return Ok(()),

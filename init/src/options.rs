@@ -38,26 +38,26 @@ pub struct Options {
 pub fn parse(text: &CStr) -> Options {
     let mut options = Options::default();
     for word in text.to_bytes().split(|byte| *byte == b',').filter(|word| !word.is_empty()) {
-        let (set, clear) = match word {
-            b"ro" => (RDONLY, 0),
-            b"nosuid" => (NOSUID, 0),
-            b"nodev" => (NODEV, 0),
-            b"noexec" => (NOEXEC, 0),
-            b"noatime" => (NOATIME, ATIME),
-            b"strictatime" => (STRICTATIME, ATIME),
-            b"relatime" => (0, ATIME),
-            b"nodiratime" => (NODIRATIME, 0),
-            b"rw" | b"suid" | b"dev" | b"exec" | b"bind" | b"private" | b"rprivate" => (0, 0),
-            b"rbind" => {
+        let (set, clear) = match core::str::from_utf8(word).unwrap_or_default() {
+            "ro" => (RDONLY, 0),
+            "nosuid" => (NOSUID, 0),
+            "nodev" => (NODEV, 0),
+            "noexec" => (NOEXEC, 0),
+            "noatime" => (NOATIME, ATIME),
+            "strictatime" => (STRICTATIME, ATIME),
+            "relatime" => (0, ATIME),
+            "nodiratime" => (NODIRATIME, 0),
+            "rw" | "suid" | "dev" | "exec" | "bind" | "private" | "rprivate" => (0, 0),
+            "rbind" => {
                 options.recursive = true;
                 (0, 0)
             }
-            b"nofail" => {
+            "nofail" => {
                 options.optional = true;
                 (0, 0)
             }
-            other => {
-                options.data.push(key_value(other));
+            _ => {
+                options.data.push(key_value(word));
                 (0, 0)
             }
         };

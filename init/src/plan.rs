@@ -11,7 +11,6 @@ use crate::rlimit::Limit;
 use crate::root::{Kind, Root};
 use crate::sys::{Errno, Fd};
 use crate::{dev, mount, program, reap, sys, sysctl};
-use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -74,50 +73,50 @@ pub fn carry_out(plan: Vec<&'static CStr>) -> Result<Infallible> {
         if option == c"--" {
             return state.start(&words.collect::<Vec<_>>());
         }
-        state.step(option, &mut || words.next().ok_or_else(|| said(option, ": a value is missing")))?;
+        state.step(option, &mut || words.next().ok_or_else(|| Error::about("", option, ": a value is missing")))?;
     }
     Err(Error::new(&["the plan names no program"]))
 }
 
 impl State {
     fn step(&mut self, option: &CStr, next: &mut dyn FnMut() -> Result<&'static CStr>) -> Result<()> {
-        match option.to_bytes() {
-            b"--error-fd" => ERROR_FD.store(number(next()?)?, Ordering::Relaxed),
-            b"--no-stdin" => sys::null_stdin().doing("opening ", c"/dev/null")?,
-            b"--private" => sys::make_private().doing("making mounts private: ", c"/")?,
-            b"--hostname" => {
+        match option.to_str().unwrap_or_default() {
+            "--error-fd" => ERROR_FD.store(number(next()?)?, Ordering::Relaxed),
+            "--no-stdin" => sys::null_stdin().doing("opening ", c"/dev/null")?,
+            "--private" => sys::make_private().doing("making mounts private: ", c"/")?,
+            "--hostname" => {
                 let name = next()?;
                 sys::sethostname(name).doing("setting the host name to ", name)?;
             }
-            b"--loopback" => sys::loopback_up().doing("bringing up ", c"lo")?,
-            b"--sysctl" => sysctl::set(next()?, next()?)?,
-            b"--lower" => self.lower.push(next()?),
-            b"--join" => {
+            "--loopback" => sys::loopback_up().doing("bringing up ", c"lo")?,
+            "--sysctl" => sysctl::set(next()?, next()?)?,
+            "--lower" => self.lower.push(next()?),
+            "--join" => {
                 let (first, namespaces, socket) = (number(next()?)?, number(next()?)?, number(next()?)?);
                 self.join = Some(Joined::enter(sys::adopt(first), namespaces, sys::adopt(socket))?);
             }
-            b"--overlay" => {
+            "--overlay" => {
                 let (upper, work, target, options) = (next()?, next()?, next()?, next()?);
                 self.root = Some(mount::overlay(&self.lower, Some(&Writable { upper, work, options }), target)?);
             }
-            b"--view" => self.root = Some(mount::view(&self.lower, next()?)?),
-            b"--joined" => {
+            "--view" => self.root = Some(mount::view(&self.lower, next()?)?),
+            "--joined" => {
                 self.root = Some(Root::open(c"/")?);
                 self.joined = true;
             }
-            b"--root" => self.root = Some(mount::plain(next()?)?),
-            b"--env" => self.environment.push(next()?),
-            b"--reap" => self.reap = true,
-            b"--program-fd" => self.program = Some(sys::adopt(number(next()?)?)),
-            b"--rlimit" => self.limits.push(Limit::read(next()?, next()?, next()?)?),
-            b"--session-keyring" => self.keyring_refused = sys::new_session_keyring().err(),
-            b"--seccomp" => self.confinement.filter = Some(Filter::read(&sys::adopt(number(next()?)?))?),
-            b"--no-new-privs" => self.confinement.no_new_privs = true,
-            b"--bounding" => self.sets().bounding = capability::mask(next()?)?,
-            b"--effective" => self.sets().effective = capability::mask(next()?)?,
-            b"--permitted" => self.sets().permitted = capability::mask(next()?)?,
-            b"--inheritable" => self.sets().inheritable = capability::mask(next()?)?,
-            b"--ambient" => self.sets().ambient = capability::mask(next()?)?,
+            "--root" => self.root = Some(mount::plain(next()?)?),
+            "--env" => self.environment.push(next()?),
+            "--reap" => self.reap = true,
+            "--program-fd" => self.program = Some(sys::adopt(number(next()?)?)),
+            "--rlimit" => self.limits.push(Limit::read(next()?, next()?, next()?)?),
+            "--session-keyring" => self.keyring_refused = sys::new_session_keyring().err(),
+            "--seccomp" => self.confinement.filter = Some(Filter::read(&sys::adopt(number(next()?)?))?),
+            "--no-new-privs" => self.confinement.no_new_privs = true,
+            "--bounding" => self.sets().bounding = capability::mask(next()?)?,
+            "--effective" => self.sets().effective = capability::mask(next()?)?,
+            "--permitted" => self.sets().permitted = capability::mask(next()?)?,
+            "--inheritable" => self.sets().inheritable = capability::mask(next()?)?,
+            "--ambient" => self.sets().ambient = capability::mask(next()?)?,
             _ => return self.step_in_root(option, next),
         }
         Ok(())
@@ -125,25 +124,26 @@ impl State {
 
     /// The options that need the root filesystem.
     fn step_in_root(&mut self, option: &CStr, next: &mut dyn FnMut() -> Result<&'static CStr>) -> Result<()> {
-        let root = self.root.as_ref().ok_or_else(|| said(option, ": unknown, or before a root filesystem"))?;
-        match option.to_bytes() {
-            b"--mount" => mount::mount(root, next()?, next()?, next()?, next()?),
-            b"--devices" => dev::fill(root, true),
-            b"--all-devices" => dev::fill(root, false),
-            b"--text" => mount::text(root, next()?, next()?),
-            b"--mask" => {
+        let root =
+            self.root.as_ref().ok_or_else(|| Error::about("", option, ": unknown, or before a root filesystem"))?;
+        match option.to_str().unwrap_or_default() {
+            "--mount" => mount::mount(root, next()?, next()?, next()?, next()?),
+            "--devices" => dev::fill(root, true),
+            "--all-devices" => dev::fill(root, false),
+            "--text" => mount::text(root, next()?, next()?),
+            "--mask" => {
                 if self.covers.is_none() {
                     self.covers = Some(Covers::new()?);
                 }
                 let path = next()?;
                 self.covers.as_ref().map_or(Ok(()), |covers| covers.mask(root, path))
             }
-            b"--read-only-path" => mount::read_only_path(root, next()?),
-            b"--keep-writable" => mount::keep_writable(root, next()?),
-            b"--read-only" => mount::read_only_root(root),
-            b"--pivot" => mount::pivot(root),
-            b"--directory" => root.place(next()?, Kind::Directory, 0).map(drop),
-            b"--console" => {
+            "--read-only-path" => mount::read_only_path(root, next()?),
+            "--keep-writable" => mount::keep_writable(root, next()?),
+            "--read-only" => mount::read_only_root(root),
+            "--pivot" => mount::pivot(root),
+            "--directory" => root.place(next()?, Kind::Directory, 0).map(drop),
+            "--console" => {
                 let socket = sys::adopt(number(next()?)?);
                 let console = Console::new(root, &socket, number(next()?)?, number(next()?)?)?;
                 if !self.joined {
@@ -152,29 +152,29 @@ impl State {
                 self.console = Some(console);
                 Ok(())
             }
-            b"--bare" => mount::enter_bare(),
+            "--bare" => mount::enter_bare(),
             // A container that runs is not changed: what is missing there is the caller's mistake.
-            b"--cwd" if self.joined => program::enter(next()?).map_err(|error| Error { code: 126, ..error }),
-            b"--cwd" => program::enter(next()?),
-            b"--user" => {
-                let spec = next()?.to_str().map_err(|_| said(option, ": not in UTF-8"))?;
+            "--cwd" if self.joined => program::enter(next()?).map_err(|error| Error { code: 126, ..error }),
+            "--cwd" => program::enter(next()?),
+            "--user" => {
+                let spec = next()?.to_str().map_err(|_| Error::about("", option, ": not in UTF-8"))?;
                 self.user = Some(identity::resolve(spec, &root.read(c"etc/passwd")?, &root.read(c"etc/group")?)?);
                 Ok(())
             }
-            b"--group" => {
+            "--group" => {
                 self.user(option)?.groups.push(number(next()?)?);
                 Ok(())
             }
-            b"--own-stdio" => {
+            "--own-stdio" => {
                 program::own_pipes(self.user(option)?);
                 Ok(())
             }
-            _ => Err(said(option, ": no such option")),
+            _ => Err(Error::about("", option, ": no such option")),
         }
     }
 
     fn user(&mut self, option: &CStr) -> Result<&mut Identity> {
-        self.user.as_mut().ok_or_else(|| said(option, ": before --user"))
+        self.user.as_mut().ok_or_else(|| Error::about("", option, ": before --user"))
     }
 
     fn sets(&mut self) -> &mut Capabilities {
@@ -201,6 +201,10 @@ impl State {
         self.confinement.confine(&user)?;
         // The change of identity may have allowed it again.
         sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).doing("keeping ", c"others out")?;
+        let early = self.join.as_ref().is_some_and(Joined::can_be_traced);
+        if early {
+            self.confinement.load_early()?;
+        }
         if let Some(joined) = self.join {
             joined.come_into_sight()?;
         }
@@ -219,7 +223,9 @@ impl State {
         if let Some(console) = &self.console {
             console.take()?;
         }
-        self.confinement.load().doing("loading ", c"the seccomp filter")?;
+        if !early {
+            self.confinement.load()?;
+        }
         if let Some(errno) = self.keyring_refused.filter(|_| !sys::has_no_keys()) {
             return Err(Error::new(&["making a session keyring: ", errno.text(), KEYRINGS]));
         }
@@ -238,13 +244,9 @@ pub fn fail(error: &Error) -> ! {
     sys::exit(error.code)
 }
 
-fn number<N: TryFrom<u32>>(text: &CStr) -> Result<N> {
-    let parsed =
-        text.to_str().ok().and_then(|digits| digits.parse().ok()).and_then(|number: u32| N::try_from(number).ok());
-    parsed.ok_or_else(|| Error::new(&["not a number: ", &text.to_string_lossy()]))
-}
-
-fn said(option: &CStr, what: &str) -> Error {
-    let name: Cow<str> = option.to_string_lossy();
-    Error::new(&[&name, what])
+/// Reads a decimal number that fits the type that is wanted.
+pub fn number<N: TryFrom<u64>>(text: &CStr) -> Result<N> {
+    let digits = text.to_str().unwrap_or_default();
+    let number = digits.parse().ok().and_then(|number: u64| N::try_from(number).ok());
+    number.ok_or_else(|| Error::about("not a number: ", text, ""))
 }

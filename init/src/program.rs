@@ -15,7 +15,7 @@ pub fn enter(path: &CStr) -> Result<()> {
     if sys::cwd_is_inside() {
         return Ok(());
     }
-    Err(Error::new(&["the working directory ", &path.to_string_lossy(), " lies outside of the container"]))
+    Err(Error::about("the working directory ", path, " lies outside of the container"))
 }
 
 /// Gives those of the standard streams that are pipes to `identity`, so that it can open them again by the names that
@@ -61,7 +61,7 @@ pub fn execute(file: Option<&Fd>, arguments: &[&CStr], environment: &[&CStr]) ->
         "not found in PATH"
     };
     let code = if refusal == Errno::NOENT { 127 } else { 126 };
-    Err(Error { code, ..Error::new(&["executing ", &name.to_string_lossy(), ": ", reason]) })
+    Err(Error { code, ..Error::about("executing ", name, &[": ", reason].concat()) })
 }
 
 fn candidates(name: &CStr, path: &[u8]) -> Vec<CString> {

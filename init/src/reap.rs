@@ -3,7 +3,7 @@
 
 use crate::confine::Confinement;
 use crate::error::{Doing, Result};
-use crate::sys::{self, Errno, Fd};
+use crate::sys::{self, Fd};
 use core::ffi::c_int;
 
 /// Comes back in a child, which is to become the program; this process stays, and ends as the child does.
@@ -29,11 +29,9 @@ fn stay(program: c_int, signals: &Fd, confinement: &Confinement) -> ! {
         sys::exit(125);
     }
     sys::close_others();
-    match confinement.load_for_good() {
-        Ok(()) => {}
-        Err(Errno::NOMEM) => sys::exit(125),
-        // What is wrong with the filter the child finds too, and says.
-        Err(_) => reap(program, true),
+    if confinement.load_for_good().is_err() {
+        // What is wrong with the filter the child finds too, and says before it ends.
+        reap(program, true);
     }
     let signals = sys::adopt(0);
     loop {

@@ -1,6 +1,7 @@
 //! Resource limits by name (getrlimit(2)).
 
 use crate::error::{Doing, Error, Result};
+use crate::plan::number;
 use crate::sys::{self, Errno};
 use alloc::string::{String, ToString};
 use core::ffi::CStr;
@@ -25,6 +26,8 @@ const NAMES: [&str; 16] = [
     "RTTIME",
 ];
 
+const HINT: &str = "\nhint: only root can raise it, and RLIMIT_NOFILE no further than sysctl fs.nr_open";
+
 /// A limit that the program is to have.
 #[derive(Debug, PartialEq)]
 pub struct Limit {
@@ -39,7 +42,7 @@ impl Limit {
     pub fn read(name: &'static CStr, soft: &CStr, hard: &CStr) -> Result<Self> {
         let short = name.to_bytes().strip_prefix(b"RLIMIT_");
         let known = NAMES.iter().zip(0..).find(|(known, _)| Some(known.as_bytes()) == short);
-        let (_, resource) = known.ok_or_else(|| Error::new(&["no such limit: ", &name.to_string_lossy()]))?;
+        let (_, resource) = known.ok_or_else(|| Error::about("no such limit: ", name, ""))?;
         Ok(Self { name, resource, soft: value(soft)?, hard: value(hard)? })
     }
 
@@ -48,17 +51,16 @@ impl Limit {
         match sys::set_limit(self.resource, self.soft, self.hard) {
             Err(Errno::PERM) => {
                 let (_, most) = sys::limit(self.resource).unwrap_or_default();
-                Err(Error::new(&[
-                    "setting ",
-                    &self.name.to_string_lossy(),
+                let after = [
                     " to ",
                     &text(self.soft),
                     ":",
                     &text(self.hard),
                     ": the caller's hard limit is ",
                     &text(most),
-                    "\nhint: only root can raise it, and RLIMIT_NOFILE no further than sysctl fs.nr_open",
-                ]))
+                    HINT,
+                ];
+                Err(Error::about("setting ", self.name, &after.concat()))
             }
             other => other.doing("setting ", self.name),
         }
@@ -66,11 +68,7 @@ impl Limit {
 }
 
 fn value(word: &CStr) -> Result<u64> {
-    if word == c"unlimited" {
-        return Ok(u64::MAX);
-    }
-    let number = word.to_str().ok().and_then(|digits| digits.parse().ok());
-    number.ok_or_else(|| Error::new(&["not a limit: ", &word.to_string_lossy()]))
+    if word == c"unlimited" { Ok(u64::MAX) } else { number(word) }
 }
 
 fn text(value: u64) -> String {

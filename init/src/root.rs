@@ -91,7 +91,7 @@ impl Root {
         let stat = sys::stat(&file).doing("reading ", path)?;
         let fits = usize::try_from(stat.size).is_ok_and(|size| size <= FILE_LIMIT);
         if stat.mode & libc::S_IFMT != libc::S_IFREG || !fits {
-            return Err(Error::new(&["the image's ", &path.to_string_lossy(), " is not a file of at most 1 MiB"]));
+            return Err(Error::about("the image's ", path, " is not a file of at most 1 MiB"));
         }
         sys::read(&file, FILE_LIMIT).doing("reading ", path)
     }

@@ -10,14 +10,14 @@ use core::ffi::CStr;
 pub fn set(name: &CStr, value: &CStr) -> Result<()> {
     let path = path(name)?;
     let file = sys::open_beneath(&procfs()?, &path, libc::O_WRONLY).doing("opening the kernel setting ", name)?;
-    sys::write_all(&file, value.to_bytes()).doing(&["writing ", &value.to_string_lossy(), " to "].concat(), name)
+    sys::write_all(&file, value.to_bytes()).doing("setting ", name)
 }
 
 /// The path in a procfs. A name that has more to it than words and dots is none.
 fn path(name: &CStr) -> Result<CString> {
     let bytes = name.to_bytes();
     if bytes.contains(&b'/') || bytes.split(|byte| *byte == b'.').any(<[u8]>::is_empty) {
-        return Err(Error::new(&["not a kernel setting: ", &name.to_string_lossy()]));
+        return Err(Error::about("not a kernel setting: ", name, ""));
     }
     let words = bytes.iter().map(|byte| if *byte == b'.' { b'/' } else { *byte });
     Ok(CString::new(b"sys/".iter().copied().chain(words).collect::<alloc::vec::Vec<u8>>()).unwrap_or_default())
