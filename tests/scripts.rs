@@ -47,6 +47,7 @@ stories! {
     escape
     exec
     faults
+    filter
     flags
     front
     hardship

@@ -1,7 +1,8 @@
 """supervise.py OPTION...: start crate-init in new namespaces, or in those of process $JOIN, and play its supervisor.
 
 The word CONSOLE becomes the number of a socket that gets a terminal; what that says goes to standard output, and the
-text $TYPE is typed into it. The word FILE becomes the number of the open file $FILE. On standard error: `process N`,
+text $TYPE is typed into it. The word FILE becomes the number of the open file $FILE. What $OUTER holds, as for --seccomp, is
+in force from the beginning; with $KEY there is a key of that name in the session keyring. On standard error: `process N`,
 `terminal NAME`, then `runs` or `failed CODE TEXT`. The exit code is the program's.
 """
 
@@ -9,6 +10,7 @@ import ctypes
 import os
 import shutil
 import socket
+import struct
 import sys
 
 MOUNT, UTS, IPC, USER, PID = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000
@@ -37,9 +39,25 @@ def enter():
                 file.write(text)
 
 
+def filtered(instructions):
+    text = ctypes.create_string_buffer(instructions)
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(instructions) // 8, ctypes.addressof(text)))
+    check(libc.prctl(38, 1, 0, 0, 0))  # PR_SET_NO_NEW_PRIVS
+    check(libc.prctl(22, 2, program))  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+
+
+def hold_key(name):
+    calls = {"x86_64": (250, 248), "aarch64": (219, 217)}[os.uname().machine]
+    check(libc.syscall(calls[0], 1, None))  # KEYCTL_JOIN_SESSION_KEYRING
+    check(libc.syscall(calls[1], b"user", name.encode(), b"secret", 6, -3))  # KEY_SPEC_SESSION_KEYRING
+
+
 def become(init, numbers):
     for number in numbers.values():
         os.set_inheritable(int(number), True)
+    if "OUTER" in os.environ:
+        with open(os.environ["OUTER"], "rb") as file:
+            filtered(file.read())
     words = [numbers.get(word, word) for word in sys.argv[1:]]
     os.execve(init, ["crate-init", "--error-fd", numbers["ERRORS"], *words], {})
 
@@ -71,6 +89,8 @@ def main():
         numbers["CONSOLE"] = str(theirs.fileno())
     if "FILE" in sys.argv:
         numbers["FILE"] = str(os.open(os.environ["FILE"], os.O_RDONLY))
+    if "KEY" in os.environ:
+        hold_key(os.environ["KEY"])
     enter()
     child = os.fork()
     if child == 0:

@@ -26,7 +26,7 @@ const NAMES: [&str; 16] = [
     "RTTIME",
 ];
 
-const HINT: &str = "\nhint: only root can raise it, and RLIMIT_NOFILE no further than sysctl fs.nr_open";
+const HINT: &str = "\nhint: only CAP_SYS_RESOURCE can raise it, and RLIMIT_NOFILE no further than sysctl fs.nr_open";
 
 /// A limit that the program is to have.
 #[derive(Debug, PartialEq)]

@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -261,6 +262,8 @@ int main(int argc, char **argv)
 		status = gethostname(path, sizeof path) ? refused("gethostname") : puts(path) < 0;
 	else if (!strcmp(verb, "write") && argc == 4)
 		status = write_to(rest[0], rest[1]);
+	else if (!strcmp(verb, "key") && argc == 3)
+		status = syscall(SYS_request_key, "user", rest[0], NULL, 0) < 0 ? refused(rest[0]) : puts("found") < 0;
 	else if (!strcmp(verb, "kill") && argc == 3)
 		status = kill(getpid(), atoi(rest[0])) ? refused("kill") : 0;
 	else if (!strcmp(verb, "flood") && argc == 4)
@@ -276,6 +279,6 @@ int main(int argc, char **argv)
 		status = time_program(rest);
 	else
 		fprintf(stderr, "usage: probe true|exit|args|env|cwd|ids|caps|status|fds|mounts|tty|stat|umask|pids|hostname|write|"
-				"kill|flood|wait|orphan|zombies|time [ARGUMENT...]\n");
+				"key|kill|flood|wait|orphan|zombies|time [ARGUMENT...]\n");
 	return fflush(stdout) ? refused("stdout") : status;
 }
