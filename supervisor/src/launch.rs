@@ -7,7 +7,7 @@ use crate::join::namespaces;
 use crate::plan::{Console, Plan};
 use crate::program::{Outcome, Program, last_words};
 use crate::streams::{Inner, Streams};
-use crate::{child, memory, signals, sys};
+use crate::{child, memory, seccomp, signals, sys};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::ffi::CString;
@@ -31,6 +31,7 @@ pub struct Body {
     report: OwnedFd,
     inner: Inner,
     console: Option<OwnedFd>,
+    filter: Option<File>,
 }
 
 /// The supervisor's side of a [`Body`].
@@ -42,10 +43,11 @@ pub struct Face {
 }
 
 impl Body {
-    /// Makes both sides for a program with a terminal, or with pipes.
-    pub fn new(terminal: bool, input: bool) -> Result<(Self, Face)> {
+    /// Makes both sides for a program with a terminal, or with pipes; and with a seccomp filter where it is `filtered`.
+    pub fn new(terminal: bool, input: bool, filtered: bool) -> Result<(Self, Face)> {
         let (ready, report) = child::pipe()?;
         let (init, plan) = (memory::file("crate-init")?, memory::file("plan")?);
+        let filter = if filtered { Some(memory::file("seccomp")?) } else { None };
         let (streams, inner, console) = if terminal {
             let (own, console) = channel::pair()?;
             (Streams::terminal(own), Inner::default(), Some(console))
@@ -53,7 +55,7 @@ impl Body {
             let (streams, inner) = Streams::pipes(input)?;
             (streams, inner, None)
         };
-        Ok((Self { init, plan, report, inner, console }, Face { ready, streams }))
+        Ok((Self { init, plan, report, inner, console, filter }, Face { ready, streams }))
     }
 
     /// Where crate-init sends the terminal, for the plan.
@@ -61,21 +63,27 @@ impl Body {
         self.console.as_ref().map(|console| Console { fd: console.as_raw_fd(), size })
     }
 
-    /// Fills in what crate-init is to do, `joining` a container first where that is not empty.
-    pub fn fill(&self, joining: &[String], plan: &Plan) -> Result<()> {
+    /// Fills in what crate-init is to do, `joining` a container first where that is not empty, and the filter where the
+    /// program is to have one.
+    pub fn fill(&self, joining: &[String], plan: &Plan, filter: &[u8]) -> Result<()> {
         let mut first = vec!["--error-fd".to_owned(), self.report.as_raw_fd().to_string()];
         if self.console.is_none() && self.inner.input.is_none() {
             first.push("--no-stdin".into());
         }
         first.extend_from_slice(joining);
+        if let Some(file) = &self.filter {
+            first.extend(["--seccomp".into(), file.as_raw_fd().to_string()]);
+            memory::fill(file, &mut &filter[..])?;
+        }
         memory::fill(&self.init, &mut memory::own_init()?)?;
         memory::fill(&self.plan, &mut plan.bytes(&first).as_slice())
     }
 
     /// In the child: becomes crate-init, which gets `more` descriptors; comes back only where that fails, with the exit code.
     pub fn execute(&self, more: &[BorrowedFd]) -> u8 {
-        let kept = [Some(self.plan.as_fd()), Some(self.report.as_fd()), self.console.as_ref().map(AsFd::as_fd)];
-        for fd in kept.into_iter().flatten().chain(more.iter().copied()) {
+        let given = [self.console.as_ref().map(AsFd::as_fd), self.filter.as_ref().map(AsFd::as_fd)];
+        let kept = [Some(self.plan.as_fd()), Some(self.report.as_fd())].into_iter().chain(given);
+        for fd in kept.flatten().chain(more.iter().copied()) {
             let _ = fcntl_setfd(fd, FdFlags::empty()); // It fails for closed ones only.
         }
         // Likewise: these are open.
@@ -124,7 +132,9 @@ fn with_ids(
     cgroup: Option<&Cgroup>,
     maps: &IdMaps,
 ) -> std::result::Result<Program, Outcome> {
-    let (body, face) = Body::new(spec.process.terminal, spec.flag(annotation::INTERACTIVE))?;
+    let emulation = maps.emulates_root(spec);
+    let input = spec.flag(annotation::INTERACTIVE);
+    let (body, face) = Body::new(spec.process.terminal, input, seccomp::is_wanted(spec, emulation))?;
     let network = if spec.has_namespace("network") { sys::NEW_NET } else { 0 };
     // The root of a cgroup namespace is the cgroup that a process is in when it makes it (cgroup_namespaces(7)).
     let late = if cgroup.is_some() { sys::NEW_CGROUP } else { 0 };
@@ -140,7 +150,8 @@ fn with_ids(
     };
     let meanwhile = |child: &sys::Child| {
         cgroup.map_or(Ok(()), |cgroup| cgroup.take(child.pid))?;
-        body.fill(&[], &Plan::new(store, container, spec, maps.emulates_root(spec), body.console(size))?)?;
+        let plan = Plan::new(store, container, spec, emulation, body.console(size))?;
+        body.fill(&[], &plan, &seccomp::filter(spec, emulation)?)?;
         // Before the program can run: whoever finds this supervisor killed must find the program.
         let process = u32::try_from(child.pid).ok().and_then(Process::now);
         let process = process.ok_or_else(|| Error::Failed("the container was killed before it could run".into()))?;
@@ -171,10 +182,12 @@ pub fn joined(
     input: bool,
     size: Size,
 ) -> std::result::Result<Program, Outcome> {
-    let (body, face) = Body::new(spec.process.terminal, input)?;
+    let emulation = IdMaps::of_process(first).emulates_root(spec);
+    let (body, face) = Body::new(spec.process.terminal, input, seccomp::is_wanted(spec, emulation))?;
     let (own, other) = channel::pair()?;
     let numbers = [first.as_raw_fd().to_string(), namespaces(spec).to_string(), other.as_raw_fd().to_string()];
-    body.fill(&[&["--join".to_owned()][..], &numbers].concat(), &Plan::joined(spec, body.console(size))?)?;
+    let joining = [&["--join".to_owned()][..], &numbers].concat();
+    body.fill(&joining, &Plan::joined(spec, body.console(size))?, &seccomp::filter(spec, emulation)?)?;
     // It is crate-init that joins: no process of the container ever sees one that executes this program, or traces one.
     let Some(joiner) = child::fork("starting a child")? else {
         drop(own);

@@ -25,6 +25,7 @@ mod plan;
 mod policy;
 mod program;
 mod run;
+mod seccomp;
 mod signals;
 mod stop;
 mod streams;

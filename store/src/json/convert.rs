@@ -28,7 +28,8 @@ impl Wrong {
 
     /// The same, seen from the value around it: `step` is `.NAME` or `[PLACE]`.
     #[inline(never)]
-    fn within(mut self, step: fmt::Arguments) -> Self {
+    #[must_use]
+    pub fn within(mut self, step: fmt::Arguments) -> Self {
         self.0.place.insert_str(0, &step.to_string());
         self
     }

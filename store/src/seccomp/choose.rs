@@ -1,10 +1,10 @@
 //! Which profile a container gets: docker's default list, or a file in docker's format, the entries of which may depend
 //! on the container's capabilities, the machine and the kernel.
 
-use super::list::{ALLOWED, BY_CAPABILITY, CLONE_NAMESPACES, FAMILIES, FAMILIES_BELOW, NATIVE, PERSONALITIES};
-use super::{Profile, Rule};
-use crate::error::{Doing, Error};
-use crate::json::{self, Fields, FromJson, Value, Wrong, object, quoted};
+use super::list::{ALLOWED, BY_CAPABILITY, FAMILIES, HEAD, NATIVE, ONLY, PERSONALITIES};
+use super::schema::{FILE, check};
+use crate::error::{Doing, Error, Result};
+use crate::json::{self, Value, Wrong, object_of_present, quoted};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
@@ -12,201 +12,122 @@ use std::path::Path;
 /// The largest file that is read, in bytes.
 const LIMIT: u64 = 1 << 20;
 
-/// `ENOSYS`, on all machines that crate runs on.
-const NO_SUCH_CALL: u32 = 38;
-
-/// Docker's name of this machine.
-const MACHINE: &str = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
-
-/// The native architecture and those that it can run besides.
-const ARCHITECTURES: &[&str] = if cfg!(target_arch = "x86_64") {
-    &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
-} else {
-    &["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]
-};
+/// What docker and the runtime-spec call this machine.
+const MACHINE: [&str; 2] =
+    if cfg!(target_arch = "x86_64") { ["amd64", "SCMP_ARCH_X86_64"] } else { ["arm64", "SCMP_ARCH_AARCH64"] };
 
 /// The default profile of a container with these bounding capabilities, in the runtime-spec's form.
-pub fn default(bounding: &[String]) -> Value {
-    let has = |capability: &str| bounding.iter().any(|own| own == capability);
-    let mut names: Vec<&str> = ALLOWED.split(' ').chain(NATIVE.split(' ')).collect();
-    for (_, more) in BY_CAPABILITY.into_iter().filter(|(capability, _)| has(capability)) {
-        names.extend(more.split(' '));
-    }
-    let action = ("action", Value::from("SCMP_ACT_ALLOW"));
-    let mut rules = vec![object(vec![("names", names.into_iter().collect()), action.clone()])];
-    let mut only = |name: &str, operator: &str, value: u32| {
-        let condition = object(vec![("index", 0_u32.into()), ("value", value.into()), ("op", operator.into())]);
-        let names = Value::Array(vec![name.into()]);
-        rules.push(object(vec![("names", names), action.clone(), ("args", Value::Array(vec![condition]))]));
+pub fn default(bounding: &[String]) -> Result<Value> {
+    let mut parts = vec![HEAD.to_owned()];
+    let mut entry = |names: &str, more: &str| {
+        let names = names.replace(' ', "\",\"");
+        parts.push(format!("{{\"names\":[\"{names}\"],\"action\":\"SCMP_ACT_ALLOW\"{more}}}"));
     };
-    only("socket", "SCMP_CMP_LT", FAMILIES_BELOW);
-    for family in FAMILIES {
-        only("socket", "SCMP_CMP_EQ", family);
+    entry(ALLOWED, "");
+    entry(NATIVE, "");
+    for (name, values) in [("socket", &FAMILIES[..]), ("personality", &PERSONALITIES)] {
+        for value in values {
+            entry(name, &format!(",\"args\":[{{\"index\":0,\"value\":{value},\"op\":\"SCMP_CMP_EQ\"}}]"));
+        }
     }
-    for value in PERSONALITIES {
-        only("personality", "SCMP_CMP_EQ", value);
+    for (name, more) in ONLY {
+        entry(name, more);
     }
-    if !has("CAP_SYS_ADMIN") {
-        only("clone", "SCMP_CMP_MASKED_EQ", CLONE_NAMESPACES);
-        // Its flags lie in memory, where no filter sees them. Programs do with clone(2) then.
-        rules.push(object(vec![
-            ("names", Value::Array(vec!["clone3".into()])),
-            ("action", "SCMP_ACT_ERRNO".into()),
-            ("errnoRet", NO_SUCH_CALL.into()),
-        ]));
+    for (capability, names) in BY_CAPABILITY {
+        entry(names, &format!(",\"includes\":{{\"caps\":[\"{capability}\"]}}"));
     }
-    object(vec![
-        ("defaultAction", "SCMP_ACT_ERRNO".into()),
-        ("architectures", ARCHITECTURES.iter().copied().collect()),
-        ("syscalls", Value::Array(rules)),
-    ])
+    let text = parts.join(",") + "]}";
+    let name = "the default seccomp profile";
+    json::read(text.as_bytes(), name).and_then(|document| resolved(&document, bounding, name))
 }
 
 /// The profile in the file `path`, in docker's form or the runtime-spec's, for a container with these bounding
 /// capabilities; in the runtime-spec's form. What crate-sup could not put in force is refused (exit code 6).
-pub fn of_file(path: &Path, bounding: &[String]) -> crate::Result<Value> {
+pub fn of_file(path: &Path, bounding: &[String]) -> Result<Value> {
     let (mut bytes, name) = (Vec::new(), path.display().to_string());
     let read = File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes));
     read.doing(|| format!("reading {name}"))?;
     if bytes.len() as u64 > LIMIT {
         return Err(Error::Refused(format!("reading {name}: it is larger than {LIMIT} bytes")));
     }
-    json::read::<Source>(&bytes, &name).map(|source| source.resolved(bounding))
+    json::read(&bytes, &name).and_then(|document| resolved(&document, bounding, &name))
 }
 
-/// A file in docker's form, which is the runtime-spec's and more.
-struct Source {
-    /// All but the entries.
-    rest: Value,
-    entries: Vec<Entry>,
+fn resolved(document: &Value, bounding: &[String], name: &str) -> Result<Value> {
+    in_the_form_of_the_spec(document, bounding).map_err(|wrong| Error::Refused(format!("reading {name}: {wrong}")))
 }
 
-impl Source {
-    fn resolved(self, bounding: &[String]) -> Value {
-        let entries = self.entries.into_iter().filter(|entry| entry.holds(bounding));
-        self.rest.and(&[("syscalls".into(), Value::Array(entries.map(|entry| entry.call).collect()))])
-    }
-}
-
-impl FromJson for Source {
-    fn from_json(value: Value) -> Result<Self, Wrong> {
-        let mut fields = Fields::from_json(value)?;
-        let families: Vec<Family> = fields.take_or_default("archMap")?;
-        let entries = fields.take_or_default("syscalls")?;
-        let mut rest = without_name_of_error(fields, "defaultErrno", "defaultErrnoRet")?;
-        if let Some(Family { native, others }) = families.into_iter().find(|family| family.native == ARCHITECTURES[0]) {
-            if rest.get("architectures").is_some() {
-                return Err(Wrong::new("archMap: there are architectures too"));
-            }
-            rest = rest.and(&[("architectures".into(), [native].iter().chain(&others).collect())]);
+fn in_the_form_of_the_spec(document: &Value, bounding: &[String]) -> std::result::Result<Value, Wrong> {
+    check(document, &FILE)?;
+    check_errno(document, ["defaultAction", "defaultErrnoRet", "defaultErrno"])?;
+    let mut architectures = document["architectures"].clone();
+    let family = document["archMap"].items().iter().find(|family| family["architecture"].as_str() == Some(MACHINE[1]));
+    if let Some(family) = family {
+        if !architectures.is_null() {
+            return Err(Wrong::new("archMap: there are architectures too"));
         }
-        Profile::from_json(rest.clone())?;
-        Ok(Self { rest, entries })
+        let all = [&family["architecture"]].into_iter().chain(family["subArchitectures"].items());
+        architectures = all.cloned().collect();
     }
-}
-
-/// An architecture, and those that its processors can run besides.
-struct Family {
-    native: String,
-    others: Vec<String>,
-}
-
-impl FromJson for Family {
-    fn from_json(value: Value) -> Result<Self, Wrong> {
-        let mut fields = Fields::from_json(value)?;
-        Ok(Self { native: fields.take("architecture")?, others: fields.take_or_default("subArchitectures")? })
+    let mut rules = Vec::new();
+    for (place, entry) in document["syscalls"].items().iter().enumerate() {
+        let rule = rule(entry, bounding).map_err(|wrong| wrong.within(format_args!(".syscalls[{place}]")))?;
+        rules.extend(rule);
     }
+    Ok(object_of_present(vec![
+        ("defaultAction", document["defaultAction"].clone()),
+        ("defaultErrnoRet", document["defaultErrnoRet"].clone()),
+        ("architectures", architectures),
+        ("syscalls", Value::Array(rules)),
+    ]))
 }
 
-/// An entry for some calls, and for which containers it is.
-struct Entry {
-    call: Value,
-    includes: When,
-    excludes: When,
+/// The rule of an entry; none where the entry is for others. Docker's way: all of the capabilities that it includes must
+/// be there, and none that it excludes.
+fn rule(entry: &Value, bounding: &[String]) -> std::result::Result<Option<Value>, Wrong> {
+    check_errno(entry, ["action", "errnoRet", "errno"])?;
+    let names = match (&entry["name"], &entry["names"]) {
+        (Value::Null, names) => names.clone(),
+        (name, Value::Null) => Value::Array(vec![name.clone()]),
+        _ => return Err(Wrong::new("name: there are names too")),
+    };
+    let has = |capability: &Value| bounding.iter().any(|own| Some(own.as_str()) == capability.as_str());
+    let here = |machine: &Value| machine.as_str() == Some(MACHINE[0]);
+    let (with, without) = (&entry["includes"], &entry["excludes"]);
+    let machines = with["arches"].items();
+    let holds = with["caps"].items().iter().all(has)
+        && (machines.is_empty() || machines.iter().any(here))
+        && !without["caps"].items().iter().any(has)
+        && !without["arches"].items().iter().any(here)
+        && is_kernel(&with["minKernel"])?.unwrap_or(true)
+        && !is_kernel(&without["minKernel"])?.unwrap_or(false);
+    let fields = ["action", "errnoRet", "args"].map(|name| (name, entry[name].clone()));
+    Ok(holds.then(|| object_of_present([("names", names)].into_iter().chain(fields).collect())))
 }
 
-impl Entry {
-    /// Docker's rule: all of the capabilities that it includes must be there, and none that it excludes.
-    fn holds(&self, bounding: &[String]) -> bool {
-        let has = |capability: &String| bounding.contains(capability);
-        let here = |when: &When| when.machines.iter().any(|machine| machine == MACHINE);
-        let (with, without) = (&self.includes, &self.excludes);
-        with.capabilities.iter().all(has)
-            && (with.machines.is_empty() || here(with))
-            && !without.capabilities.iter().any(has)
-            && !here(without)
-            && with.kernel.is_none_or(|least| kernel() >= least)
-            && without.kernel.is_none_or(|least| kernel() < least)
+/// Only where a call fails, or a tracer is told, is there an error number; and its name, as podman has it, says no more
+/// than the number beside it.
+fn check_errno(fields: &Value, [action, number, name]: [&str; 3]) -> std::result::Result<(), Wrong> {
+    let without = !matches!(fields[action].as_str(), Some("SCMP_ACT_ERRNO" | "SCMP_ACT_TRACE"));
+    if without && !fields[number].is_null() {
+        return Err(Wrong::new(format!("{number}: the action has no error number")));
     }
-}
-
-impl FromJson for Entry {
-    fn from_json(value: Value) -> Result<Self, Wrong> {
-        let mut fields = Fields::from_json(value)?;
-        let (includes, excludes) = (fields.take_or_default("includes")?, fields.take_or_default("excludes")?);
-        fields.take::<Value>("comment")?;
-        let name: Option<String> = fields.take("name")?;
-        let mut call = without_name_of_error(fields, "errno", "errnoRet")?;
-        if let Some(name) = name {
-            if call.get("names").is_some() {
-                return Err(Wrong::new("name: there are names too"));
-            }
-            call = call.and(&[("names".into(), [name].iter().collect())]);
-        }
-        Rule::from_json(call.clone())?;
-        Ok(Self { call, includes, excludes })
+    if fields[number].is_null() && fields[name].as_str().is_some_and(|name| !name.is_empty()) {
+        return Err(Wrong::new(format!("{name}: {number} is wanted with it")));
     }
+    Ok(())
 }
 
-/// The object without the name of an error (podman's field), which says no more than the number beside it.
-fn without_name_of_error(mut fields: Fields, name: &str, number: &str) -> Result<Value, Wrong> {
-    let named: Option<String> = fields.take(name)?;
-    // Docker writes what is not there as null, or leaves it out.
-    let rest = Value::Object(fields.rest().into_iter().filter(|(_, value)| !value.is_null()).collect());
-    match named.filter(|text| !text.is_empty()) {
-        Some(_) if rest.get(number).is_none() => Err(Wrong::new(format!("{name}: {number} is wanted with it"))),
-        _ => Ok(rest),
-    }
-}
-
-/// Conditions on the container and the machine.
-#[derive(Default)]
-struct When {
-    capabilities: Vec<String>,
-    machines: Vec<String>,
-    kernel: Option<Kernel>,
-}
-
-impl FromJson for When {
-    fn from_json(value: Value) -> Result<Self, Wrong> {
-        let mut fields = Fields::from_json(value)?;
-        let (capabilities, machines) = (fields.take_or_default("caps")?, fields.take_or_default("arches")?);
-        let kernel = fields.take("minKernel")?;
-        super::nothing_more(fields)?;
-        Ok(Self { capabilities, machines, kernel })
-    }
-}
-
-/// A version of Linux.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Kernel(u32, u32);
-
-impl Kernel {
-    fn parse(text: &str) -> Option<Self> {
-        let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-        Some(Self(numbers.next()?.ok()?, numbers.next()?.ok()?))
-    }
-}
-
-impl FromJson for Kernel {
-    fn from_json(value: Value) -> Result<Self, Wrong> {
-        let text = String::from_json(value)?;
-        Self::parse(&text).ok_or_else(|| Wrong::new(format!("{} is no version of Linux", quoted(&text))))
-    }
-}
-
-/// The kernel that runs.
-fn kernel() -> Kernel {
+/// Is the kernel that runs of this version at least? `None` where there is no version.
+fn is_kernel(least: &Value) -> std::result::Result<Option<bool>, Wrong> {
+    let Some(text) = least.as_str() else { return Ok(None) };
+    let least =
+        version(text).ok_or_else(|| Wrong::new(format!("minKernel: {} is no version of Linux", quoted(text))))?;
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    Kernel::parse(&release).unwrap_or_default()
+    Ok(Some(version(&release).is_some_and(|own| own >= least)))
+}
+
+fn version(text: &str) -> Option<[u32; 2]> {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some([numbers.next()?.ok()?, numbers.next()?.ok()?])
 }

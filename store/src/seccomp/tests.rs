@@ -1,7 +1,6 @@
 //! Tests of reading and choosing profiles.
 
 use super::*;
-use crate::json;
 use std::fs;
 
 /// What a filter returns so that a call fails with this error number.
@@ -15,7 +14,7 @@ fn resolved(text: &str, bounding: &[&str]) -> crate::Result<Profile> {
     let bounding: Vec<String> = bounding.iter().map(ToString::to_string).collect();
     let chosen = of_file(&path, &bounding);
     fs::remove_file(&path).unwrap();
-    chosen.map(|value| json::make(value, "what was chosen").unwrap())
+    chosen.map(|value| Profile::read(&value).unwrap())
 }
 
 fn names(profile: &Profile) -> Vec<&str> {
@@ -24,19 +23,20 @@ fn names(profile: &Profile) -> Vec<&str> {
 
 #[test]
 fn the_default_list_depends_on_capabilities() {
-    let of = |bounding: &[String]| Profile::from_json(default(bounding)).unwrap();
+    let of = |bounding: &[String]| Profile::read(&default(bounding).unwrap()).unwrap();
     let profile = of(&[]);
     assert_eq!(profile.default, error(1));
     assert!(names(&profile).contains(&"ptrace") && !names(&profile).contains(&"mount"));
     let clone3 = profile.rules.iter().find(|rule| rule.names == ["clone3"]).unwrap();
     assert_eq!(clone3.action, error(38));
-    let mut sorted = profile.rules[0].names.clone();
-    sorted.sort();
+    let mut sorted = profile.rules[1].names.clone();
     sorted.dedup();
-    assert_eq!(sorted.len(), profile.rules[0].names.len());
+    assert_eq!(sorted.len(), 363);
+    assert_eq!(profile.rules.iter().filter(|rule| rule.names == ["socket"]).count(), 26);
     let profile = of(&["CAP_SYS_ADMIN".into()]);
-    assert!(["mount", "clone", "clone3"].iter().all(|call| profile.rules[0].names.iter().any(|name| name == call)));
-    assert!(!profile.rules[1..].iter().any(|rule| rule.names == ["clone"] || rule.names == ["clone3"]));
+    let more = profile.rules.iter().find(|rule| rule.names.iter().any(|name| name == "mount")).unwrap();
+    assert!(["clone", "clone3"].iter().all(|call| more.names.iter().any(|name| name == call)));
+    assert!(!profile.rules.iter().any(|rule| rule.names == ["clone"] || rule.names == ["clone3"]));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn what_cannot_be_put_in_force_is_refused_by_its_place() {
     let entry = |more: &str| format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{{"names":["a"],{more}}}]}}"#);
     let args = |more: &str| entry(&format!(r#""action":"SCMP_ACT_ALLOW","args":[{{{more}}}]"#));
     for (text, place) in [
-        ("{}".to_owned(), "defaultAction: it is missing"),
+        ("{}".to_owned(), "defaultAction is missing"),
         (r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#.into(), "defaultAction: \"SCMP_ACT_NOTIFY\" is not supported"),
         (r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_VAX"]}"#.into(), "architectures[0]: \"SCMP_"),
         (r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x"}"#.into(), "\"listenerPath\" is not supported"),
@@ -77,12 +77,21 @@ fn what_cannot_be_put_in_force_is_refused_by_its_place() {
         (r#"{"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":1}"#.into(), "defaultErrnoRet: the action has no"),
         (r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrno":"EPERM"}"#.into(), "defaultErrno: defaultErrnoRet is"),
         (entry(r#""action":"ALLOW""#), "syscalls[0].action: \"ALLOW\" is not supported"),
-        (entry(r#""action":"SCMP_ACT_ERRNO","errnoRet":4096"#), "syscalls[0].errnoRet: there is no such"),
+        (
+            entry(r#""action":"SCMP_ACT_ERRNO","errnoRet":4096"#),
+            "syscalls[0].errnoRet: it is not a whole number from 0 to 4095",
+        ),
         (entry(r#""action":"SCMP_ACT_ALLOW","name":"b""#), "syscalls[0]: name: there are names too"),
         (entry(r#""action":"SCMP_ACT_ALLOW","include":{}"#), "syscalls[0]: \"include\" is not supported"),
         (entry(r#""action":"SCMP_ACT_ALLOW","includes":{"cap":[]}"#), "syscalls[0].includes: \"cap\" is not"),
-        (entry(r#""action":"SCMP_ACT_ALLOW","excludes":{"minKernel":"x"}"#), "excludes.minKernel: \"x\" is no version"),
-        (args(r#""index":6,"value":0,"op":"SCMP_CMP_EQ""#), "syscalls[0].args[0].index: calls have"),
+        (
+            entry(r#""action":"SCMP_ACT_ALLOW","excludes":{"minKernel":"x"}"#),
+            "syscalls[0]: minKernel: \"x\" is no version",
+        ),
+        (
+            args(r#""index":6,"value":0,"op":"SCMP_CMP_EQ""#),
+            "syscalls[0].args[0].index: it is not a whole number from 0 to 5",
+        ),
         (args(r#""index":0,"value":-1,"op":"SCMP_CMP_EQ""#), "syscalls[0].args[0].value: it is not a whole"),
         (args(r#""index":0,"value":0,"op":"EQ""#), "syscalls[0].args[0].op: \"EQ\" is not supported"),
         ("[]".into(), "it is not an object"),
