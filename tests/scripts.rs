@@ -71,6 +71,7 @@ stories! {
     rootless
     run
     save
+    seccomp
     siege
     store
     terminal

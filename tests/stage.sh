@@ -31,8 +31,8 @@ pick_stage() {
 	fail 'neither TMPDIR, /dev/shm nor /tmp has 2 GiB free, runs programs and keeps user xattrs'
 }
 
-# What looks around in a container, what ends programs at a system call, and what attacks from inside.
-probes=(probe strike attack watch)
+# What looks around in a container, what ends programs at a system call, what attacks from inside, and what makes calls.
+probes=(probe strike attack watch calls)
 make_probes() {
 	local probe
 	for probe in "${probes[@]}"; do
