@@ -127,7 +127,6 @@ impl IdMaps {
     }
 
     /// The ids that a process has of the user namespace that it is in, as far as [`Self::emulates_root`] asks.
-    #[allow(dead_code)] // What exec's filter depends on.
     pub fn of_process(process: BorrowedFd) -> Self {
         let alone = |file: &str| {
             let pid = child::pid_of(process).unwrap_or(0);
