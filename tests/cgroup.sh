@@ -93,6 +93,11 @@ test_values_are_what_was_asked_for() {
 	expect_code 0 crate-sup exec "$id" sh -c 'cat /proc/self/cgroup; sleep 100 >/dev/null 2>&1 &'
 	same 'cgroups seen inside' "$(cut -d : -f 3 "$WORK/out" | sort -u)" /
 	same 'processes' "$(wc -l <"$(group memory)/cgroup.procs")" 2
+	# What cannot be limited as the container is does not run in it.
+	mv "$CRATE_RUN/$id/cgroup" "$WORK/cgroup"
+	expect_code 125 crate-sup exec "$id" true
+	one_line crate-sup 'its cgroup is not known'
+	mv "$WORK/cgroup" "$CRATE_RUN/$id/cgroup"
 	expect_code 0 crate-sup kill --wait "$id"
 	gone || fail "left: $(groups "$id")"
 	# As much swap as memory, unless something else is asked for.
@@ -149,6 +154,33 @@ test_killed_supervisors() {
 	[ -d "$WORK/tree/below" ] || fail 'removed'
 }
 
+# A supervisor that is killed at any moment: gc finds all that it made.
+test_killed_at_any_moment() {
+	can_limit memory
+	can_limit pids
+	own_store
+	local i running all='' left=0
+	for i in $(seq 12); do
+		id=$(limited '{"pids":{"limit":20},"memory":{"limit":33554432}}' sleep 100)
+		crate-sup run "$id" >"$WORK/out" 2>"$WORK/err" &
+		running=$!
+		all="$all $id"
+		started+=("$running")
+		sleep "0.0$((i * 8 % 10))"
+		kill -KILL "$running"
+		wait "$running" 2>/dev/null || :
+	done
+	for id in $all; do
+		eventually settled
+		gone || left=$((left + 1))
+	done
+	[ "$left" -gt 0 ] || fail 'none was left: this shows nothing'
+	expect_code 0 crate gc
+	for id in $all; do gone || fail "left: $(groups "$id")"; done
+}
+
+settled() { [ "$(crate inspect -f '{{.State.Running}}' "$id")" = false ]; }
+
 lost() { [ "$(crate inspect -f '{{.State.Status}}' "$id")" = lost ]; }
 
 # N7: a limit that cannot be had is an error that says why and what to do, and nothing runs.
@@ -169,6 +201,13 @@ test_what_cannot_be_had() {
 		expect_code 125 unshare -m sh -c 'where=/sys/fs/cgroup; [ ! -d $where/pids ] || where=$where/pids
 			mount -o remount,bind,ro $where && crate-sup run "$0"' "$id"
 		one_line crate-sup '--pids-limit: ' 'Read-only file system' 'hint: '
+	}
+	# What was made before a later limit failed is removed: the least quota is 1000.
+	[ "$KIND" != root ] || {
+		id=$(limited '{"memory":{"limit":33554432},"cpu":{"quota":5}}' touch /ran)
+		expect_code 125 crate-sup run "$id"
+		one_line crate-sup '--cpus' 'Invalid argument' 'hint: '
+		gone || fail "left: $(groups "$id")"
 	}
 	id=$(limited '{"memory":{"swap":33554432}}' touch /ran)
 	expect_code 125 crate-sup run "$id"

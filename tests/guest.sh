@@ -154,7 +154,12 @@ user_delegated() {
 		[ \$(cat /sys/fs/cgroup/delegated/crate-\$id/pids.max) = 20 ] || exit 4
 		[ \"\$(crate exec \$id cat /sys/fs/cgroup/cpu.max)\" = '50000 100000' ] || exit 5
 		crate exec \$id sh -c 'echo max >/sys/fs/cgroup/pids.max' && exit 6
-		crate rm -f \$id || exit 7"
+		crate rm -f \$id || exit 7
+		# The host's cgroups, which are the user's outside, are read-only inside, where they are seen at all.
+		mkdir /sys/fs/cgroup/delegated/x && rmdir /sys/fs/cgroup/delegated/x || exit 8
+		crate run --rm --network host $IMAGE mkdir /sys/fs/cgroup/delegated/x && exit 9
+		crate run --rm --network host --pids-limit 20 $IMAGE mkdir /sys/fs/cgroup/x && exit 10
+		[ \"\$(crate run --rm --network host --pids-limit 20 $IMAGE cat /sys/fs/cgroup/pids.max)\" = 20 ] || exit 11"
 	same code $? 0
 	none_left
 	# Who is in the way of cgroups that hand controllers on has been moved below.

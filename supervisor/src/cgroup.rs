@@ -30,6 +30,11 @@ pub struct Cgroup<'a> {
     kills: Option<PathBuf>,
 }
 
+/// Are there limits, so that the container has a cgroup of its own?
+pub fn is_wanted(spec: &Spec) -> Result<bool> {
+    Ok(!wanted(spec)?.is_empty())
+}
+
 /// Can the container see the files of its cgroup? In a cgroup that is not its own, or in version 1, where the topmost is
 /// never its own, there is nothing for it to see.
 pub fn is_shown(spec: &Spec) -> Result<bool> {

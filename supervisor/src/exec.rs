@@ -1,5 +1,6 @@
 //! `crate-sup exec`: a further program in a container that runs.
 
+use crate::cgroup;
 use crate::channel::{Reply, Size};
 use crate::client::Ended;
 use crate::keys;
@@ -137,7 +138,11 @@ fn prepared(wanted: &Wanted) -> Result<Prepared> {
     let container = store.find_container(&wanted.container)?;
     let spec = changed(container.spec()?, wanted)?;
     let first = container.program(&store)?.map(|(_, descriptor)| descriptor);
-    Ok(Prepared { first, cgroups: container.cgroups(&store)?, spec })
+    let cgroups = container.cgroups(&store)?;
+    if first.is_some() && cgroups.is_empty() && cgroup::is_wanted(&spec)? {
+        return Err(Error::Failed(format!("container {} is limited, but its cgroup is not known", container.short())));
+    }
+    Ok(Prepared { first, cgroups, spec })
 }
 
 /// Nothing ran: whatever the reason, the exit code is 125, as any other may be a program's.
