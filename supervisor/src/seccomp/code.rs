@@ -35,11 +35,13 @@ impl Code {
 
     /// The program as the kernel has it in memory.
     pub fn bytes(&self) -> Vec<u8> {
-        let bytes = |step: &sock_filter| {
-            let [code, k] = [&step.code.to_ne_bytes()[..], &step.k.to_ne_bytes()[..]];
-            [code, &[step.jt, step.jf], k].concat()
-        };
-        self.0.iter().rev().flat_map(bytes).collect()
+        let mut bytes = Vec::with_capacity(size_of::<sock_filter>() * self.len());
+        for step in self.0.iter().rev() {
+            bytes.extend(step.code.to_ne_bytes());
+            bytes.extend([step.jt, step.jf]);
+            bytes.extend(step.k.to_ne_bytes());
+        }
+        bytes
     }
 
     /// Ends with this action.
