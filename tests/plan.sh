@@ -67,6 +67,22 @@ test_it_tells_whose_ids_there_are() {
 	esac || fail "$(cat out)"
 }
 
+test_it_tells_what_system_calls_are_answered() {
+	have "$BUSYBOX"
+	plan_of "$BUSYBOX" true >out
+	grep -q '^system calls *SCMP_ACT_ERRNO: all but these' out || fail "$(cat out)"
+	grep -q '^ *SCMP_ACT_ALLOW: [1-9][0-9][0-9], and [0-9]* with certain arguments' out || fail "$(cat out)"
+	has out 'TIOCSTI'
+	grep -q '^ *by a filter of [0-9]* instructions' out || fail "$(cat out)"
+	plan_of --security-opt seccomp=unconfined --root-emulation=off "$BUSYBOX" true >out
+	grep -q '^system calls *all$' out || fail "$(cat out)"
+	lacks out 'by a filter'
+	echo '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":7}]}' >profile.json
+	plan_of --security-opt seccomp=profile.json "$BUSYBOX" true >out
+	grep -q '^system calls *SCMP_ACT_ALLOW: all but these$' out || fail "$(cat out)"
+	grep -q '^ *SCMP_ACT_ERRNO 7: 2$' out || fail "$(cat out)"
+}
+
 # Each flag that changes what a program can do, sees or is kept from.
 test_each_flag_changes_it() {
 	have "$BUSYBOX"

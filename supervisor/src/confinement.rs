@@ -2,12 +2,14 @@
 
 use crate::describe::Page;
 use crate::plan::quote;
+use crate::seccomp;
 use std::collections::BTreeMap;
+use store::Result;
 use store::json::Value;
 use store::spec::{Capabilities, Spec};
 
-/// Tells of capabilities, new privileges, the keyring and system calls.
-pub fn describe(page: &mut Page, spec: &Spec) {
+/// Tells of capabilities, new privileges, the keyring and system calls. For `emulation` see [`seccomp::filter`].
+pub fn describe(page: &mut Page, spec: &Spec, emulation: bool) -> Result<()> {
     match &spec.process.capabilities {
         Some(Capabilities { bounding, effective, permitted, inheritable, ambient }) => {
             for (topic, set) in [
@@ -26,7 +28,16 @@ pub fn describe(page: &mut Page, spec: &Spec) {
     let privileges = if spec.process.no_new_privileges { "none by execve (no_new_privs)" } else { "as files say" };
     page.row("new privileges", [privileges.to_owned()]);
     page.row("keyring", ["a session keyring of its own".to_owned()]);
-    page.row("system calls", spec.linux.seccomp.as_ref().map_or_else(|| vec!["all".to_owned()], calls));
+    let mut lines = spec.linux.seccomp.as_ref().map_or_else(|| vec!["all".to_owned()], calls);
+    if emulation {
+        lines.push("those that change owners and identities, and make devices, do nothing and succeed".into());
+    }
+    if seccomp::is_wanted(spec, emulation) {
+        // Each instruction has eight bytes (struct sock_filter).
+        lines.push(format!("by a filter of {} instructions", seccomp::filter(spec, emulation)?.len() / 8));
+    }
+    page.row("system calls", lines);
+    Ok(())
 }
 
 /// A line for each answer: how many calls get it, and how many only with certain arguments.
@@ -47,7 +58,10 @@ fn calls(profile: &Value) -> Vec<String> {
         0 => format!("{answer}: {always}"),
         _ => format!("{answer}: {always}, and {some} with certain arguments"),
     });
-    std::iter::once(first).chain(others).map(|line| quote_line(&line)).collect()
+    let typing = "SCMP_ACT_ERRNO 1: those that type at a terminal (TIOCSTI, TIOCLINUX)".to_owned();
+    let open = ["SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE"].contains(&text(profile, "defaultAction").as_str());
+    let later = (!open).then(|| "SCMP_ACT_ERRNO 38: those that are newer than all that are named".to_owned());
+    std::iter::once(first).chain(others).chain([typing]).chain(later).map(|line| quote_line(&line)).collect()
 }
 
 /// A profile may be anybody's: nothing in it steers a terminal.

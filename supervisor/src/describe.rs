@@ -30,9 +30,9 @@ fn text(store: &Store, container: &Container, spec: &Spec) -> Result<String> {
     limits(&mut page, spec);
     files(&mut page, spec)?;
     program(&mut page, spec);
-    confinement::describe(&mut page, spec);
+    confinement::describe(&mut page, spec, maps.emulates_root(spec))?;
     supervisor(&mut page, spec)?;
-    page.0.push("\nThe same by hand, without what only the supervisor does:\n\n".into());
+    page.0.push("\nThe same by hand, without the filter of system calls and what else the supervisor does:\n\n".into());
     page.0.push(by_hand(spec, &maps, &plan));
     Ok(page.0.concat())
 }
