@@ -19,9 +19,13 @@ $(CARGO): tests/setup.sh
 	@mkdir -p target
 	@sh tests/setup.sh toolchain $(TRIPLE) >$@.new && chmod +x $@.new && mv $@.new $@
 
+# In crate-store nothing prints by printf(3): only pthread_setname_np(3) of musl refers to it, and calls it for no thread but
+# another one, which std never names.
+FLAGS_crate-store := -C link-arg=-Wl,--defsym=snprintf=abort
+
 # Each program is its own build: one build of the whole workspace would unify the features of what they link.
 build: $(CARGO)
-	@for p in $(PROGRAMS); do $(CARGO) build --release --target $(TRIPLE) -p $$p || exit 1; done
+	@$(foreach p,$(PROGRAMS),$(CARGO) rustc --release --target $(TRIPLE) -p $(p) --bin $(p) -- $(FLAGS_$(p)) &&) true
 	@sh tests/static.sh $(addprefix $(OUT)/,$(PROGRAMS))
 
 # A first container, from an image made on the spot of Debian's busybox: no registry, no network, nothing left behind.

@@ -81,7 +81,7 @@ test_limits() {
 test_devices() {
 	have "$BUSYBOX"
 	says '.mounts[] | select(.destination == "/dev/other") | [.type, .source] + .options | join(" ")' \
-		'bind /dev/null bind nosuid noexec' --device /dev/null:/dev/other:rw
+		'bind /dev/null bind ro nosuid noexec' --device /dev/null:/dev/other:rw
 	mkdir folder
 	expect_code 125 crate run --device /etc/passwd "$BUSYBOX" true
 	one_line crate-store 'that is no device' 'hint: see --volume'

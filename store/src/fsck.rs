@@ -9,7 +9,7 @@ use crate::oci::{Descriptor, Index, media};
 use crate::root::{EMPTY_INDEX, Store, sync_dir};
 use crate::state::State;
 use crate::tree;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::ErrorKind;
@@ -28,8 +28,8 @@ pub struct Found {
 /// A check on its way.
 struct Check<'a> {
     store: &'a Store,
-    /// The size of each blob, or why it is not sound.
-    blobs: BTreeMap<Digest, std::result::Result<u64, String>>,
+    /// The blobs that are not what their names say, and why.
+    damaged: Vec<(Digest, String)>,
     /// The blobs that are not as some image needs them.
     told: BTreeSet<Digest>,
     faults: Vec<String>,
@@ -43,7 +43,7 @@ impl Store {
         let index = self.index()?;
         let mut check = Check {
             store: self,
-            blobs: self.check_blobs()?,
+            damaged: self.check_blobs()?,
             told: BTreeSet::new(),
             faults: Vec::new(),
             layers: Vec::new(),
@@ -52,10 +52,8 @@ impl Store {
             let name = entry.ref_name().unwrap_or(entry.digest.as_str()).to_owned();
             check.entry(&entry, &name, 0);
         }
-        for (digest, found) in &check.blobs {
-            if let Err(reason) = found
-                && !check.told.contains(digest)
-            {
+        for (digest, reason) in &check.damaged {
+            if !check.told.contains(digest) {
                 check.faults.push(format!("blob {digest}: {reason}"));
             }
         }
@@ -75,8 +73,8 @@ impl Store {
                 check.faults.truncate(before); // Removed meanwhile, or garbage.
             }
         }
-        let Check { blobs, faults, layers, .. } = check;
-        let blobs = blobs.into_iter().filter_map(|(digest, found)| found.err().map(|_| digest)).collect();
+        let Check { damaged, faults, layers, .. } = check;
+        let blobs = damaged.into_iter().map(|(digest, _)| digest).collect();
         Ok(Found { faults, blobs, layers })
     }
 
@@ -131,8 +129,9 @@ impl Store {
         self.replace("index.json", EMPTY_INDEX.as_bytes()).map(|()| true)
     }
 
-    fn check_blobs(&self) -> Result<BTreeMap<Digest, std::result::Result<u64, String>>> {
-        let mut blobs = BTreeMap::new();
+    /// The blobs that are not what their names say, and why.
+    fn check_blobs(&self) -> Result<Vec<(Digest, String)>> {
+        let mut damaged = Vec::new();
         for algorithm in ["sha256", "sha512"] {
             let Ok(entries) = fs::read_dir(self.path("blobs").join(algorithm)) else {
                 continue;
@@ -142,15 +141,14 @@ impl Store {
                 let name = format!("{algorithm}:{}", entry.file_name().to_string_lossy());
                 // Other tools keep files of their own there for a while.
                 let Ok(digest) = name.parse::<Digest>() else { continue };
-                let found = match self.hash_blob(&digest) {
-                    Ok((actual, size)) if actual == digest => Ok(size),
-                    Ok((actual, _)) => Err(format!("damaged: its digest is {actual}")),
-                    Err(error) => Err(error.to_string()),
-                };
-                blobs.insert(digest, found);
+                match self.hash_blob(&digest) {
+                    Ok((actual, _)) if actual == digest => {}
+                    Ok((actual, _)) => damaged.push((digest, format!("damaged: its digest is {actual}"))),
+                    Err(error) => damaged.push((digest, error.to_string())),
+                }
             }
         }
-        Ok(blobs)
+        Ok(damaged)
     }
 }
 
@@ -162,11 +160,12 @@ impl Check<'_> {
     /// Checks one blob that an image needs.
     fn blob(&mut self, descriptor: &Descriptor, what: &str, name: &str) -> bool {
         let Descriptor { digest, size, .. } = descriptor;
-        let fault = match self.blobs.get(digest) {
-            Some(Ok(actual)) if actual == size => return true,
-            Some(Ok(actual)) => format!("{what} {digest} is of {actual} bytes, not of {size}"),
-            Some(Err(reason)) => format!("{what} {digest}: {reason}"),
-            None => format!("{what} {digest} is missing"),
+        let damage = self.damaged.iter().find(|(damaged, _)| damaged == digest);
+        let fault = match (damage, fs::symlink_metadata(self.store.blob_path(digest)).map(|found| found.len())) {
+            (Some((_, reason)), _) => format!("{what} {digest}: {reason}"),
+            (None, Ok(actual)) if actual == *size => return true,
+            (None, Ok(actual)) => format!("{what} {digest} is of {actual} bytes, not of {size}"),
+            (None, Err(_)) => format!("{what} {digest} is missing"),
         };
         self.told.insert(digest.clone());
         self.fault(name, &fault);

@@ -53,7 +53,7 @@ impl Store {
         }));
         let now = self.now();
         self.collect_blobs(&used, now, freed)?;
-        self.free_layers(self.unpacked()?.difference(&used.layers), freed)?;
+        self.free_layers(&self.unpacked()?, &used.layers, freed)?;
         for container in self.containers()?.iter().filter(|container| container.is_remains()) {
             freed.count(self.remove_container(container));
         }
@@ -137,11 +137,12 @@ impl Store {
         Ok(())
     }
 
-    /// Removes unpacked layers. They leave `layers/` at once, and for good before their parts go, since what is there is
+    /// Removes those unpacked layers that are not used. They leave `layers/` at once, and for good before their parts go, since what is there is
     /// always complete. Where one cannot leave, those before it go all the same.
-    pub(crate) fn free_layers<'a>(&self, mut all: impl Iterator<Item = &'a Digest>, freed: &mut Freed) -> Result<()> {
+    pub(crate) fn free_layers(&self, all: &BTreeSet<Digest>, used: &BTreeSet<Digest>, freed: &mut Freed) -> Result<()> {
         let mut garbage = Vec::new();
-        let moved = all.try_for_each(|layer| self.move_out(layer, &mut garbage));
+        let mut unused = all.iter().filter(|layer| !used.contains(layer));
+        let moved = unused.try_for_each(|layer| self.move_out(layer, &mut garbage));
         freed.layers += garbage.len();
         if !garbage.is_empty() {
             sync_dir(&self.path("layers"))?;

@@ -103,7 +103,7 @@ impl Store {
         for digest in candidates.blobs.iter().filter(|digest| !used.blobs.contains(digest)) {
             self.free_blob(digest, &mut freed)?;
         }
-        self.free_layers(candidates.layers.difference(&used.layers), &mut freed)?;
+        self.free_layers(&candidates.layers, &used.layers, &mut freed)?;
         Ok(freed)
     }
 
