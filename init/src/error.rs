@@ -9,7 +9,7 @@ use core::ffi::CStr;
 pub struct Error {
     /// 125: crate failed; 126: the program cannot be executed; 127: it was not found; 1: the overlay is refused.
     pub code: u8,
-    /// One line.
+    /// One line, and perhaps a hint below.
     pub text: String,
 }
 
@@ -17,11 +17,18 @@ pub struct Error {
 pub type Result<T> = core::result::Result<T, Error>;
 
 impl Error {
-    /// crate's own failure, exit code 125.
+    /// crate's own failure, exit code 125. What parts quote of an image cannot begin a line of its own.
     #[cold]
     #[inline(never)]
     pub fn new(parts: &[&str]) -> Self {
-        Self { code: 125, text: parts.concat() }
+        Self { code: 125, text: parts.concat().replace('\n', "?") }
+    }
+
+    /// Says below what may help.
+    pub fn hint(mut self, hint: &str) -> Self {
+        self.text.push_str("\nhint: ");
+        self.text.push_str(hint);
+        self
     }
 
     /// Likewise, about what the plan names.

@@ -22,8 +22,7 @@ use core::sync::atomic::{AtomicI32, Ordering};
 const LIMIT: usize = 8 << 20;
 
 /// What limits keyrings (keyrings(7)).
-const KEYRINGS: &str =
-    "\nhint: the limits are in /proc/sys/kernel/keys; --security-opt seccomp=unconfined needs a keyring";
+const KEYRINGS: &str = "the limits are in /proc/sys/kernel/keys; --security-opt seccomp=unconfined needs a keyring";
 
 /// Where the one error line goes; standard error unless the plan says otherwise.
 static ERROR_FD: AtomicI32 = AtomicI32::new(2);
@@ -227,7 +226,7 @@ impl State {
             self.confinement.load()?;
         }
         if let Some(errno) = self.keyring_refused.filter(|_| !sys::has_no_keys()) {
-            return Err(Error::new(&["making a session keyring: ", errno.text(), KEYRINGS]));
+            return Err(Error::new(&["making a session keyring: ", errno.text()]).hint(KEYRINGS));
         }
         program::execute(self.program.as_ref(), arguments, &self.environment)
     }

@@ -26,7 +26,7 @@ const NAMES: [&str; 16] = [
     "RTTIME",
 ];
 
-const HINT: &str = "\nhint: only CAP_SYS_RESOURCE can raise it, and RLIMIT_NOFILE no further than sysctl fs.nr_open";
+const HINT: &str = "only CAP_SYS_RESOURCE can raise it, and RLIMIT_NOFILE no further than sysctl fs.nr_open";
 
 /// A limit that the program is to have.
 #[derive(Debug, PartialEq)]
@@ -58,9 +58,8 @@ impl Limit {
                     &text(self.hard),
                     ": the caller's hard limit is ",
                     &text(most),
-                    HINT,
                 ];
-                Err(Error::about("setting ", self.name, &after.concat()))
+                Err(Error::about("setting ", self.name, &after.concat()).hint(HINT))
             }
             other => other.doing("setting ", self.name),
         }
