@@ -53,7 +53,9 @@ impl Failure {
     /// Says it on standard error, and hands back the exit code.
     pub fn tell(&self) -> ExitCode {
         if !self.message.is_empty() {
-            let _ = writeln!(std::io::stderr(), "crate: {}", self.message); // Nobody reads it, if this fails.
+            // What it quotes must not steer a terminal.
+            let message = self.message.replace(|c: char| c.is_control() && c != '\n', "?");
+            let _ = writeln!(std::io::stderr(), "crate: {message}"); // Nobody reads it, if this fails.
         }
         ExitCode::from(self.code)
     }

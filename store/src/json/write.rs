@@ -64,7 +64,7 @@ fn end(empty: bool, text: &mut String, indent: Option<usize>) {
     }
 }
 
-/// Adds text in quotes, with what must be escaped and nothing else (RFC 8259, 7).
+/// Adds text in quotes, with what must be escaped (RFC 8259, 7) and all else that could steer a terminal.
 fn quote(string: &str, text: &mut String) {
     text.push('"');
     for c in string.chars() {
@@ -75,7 +75,7 @@ fn quote(string: &str, text: &mut String) {
             '\t' => text.push_str("\\t"),
             '\u{8}' => text.push_str("\\b"),
             '\u{c}' => text.push_str("\\f"),
-            '\0'..='\u{1f}' => drop(write!(text, "\\u{:04x}", u32::from(c))), // A String takes it all.
+            c if c.is_control() => drop(write!(text, "\\u{:04x}", u32::from(c))), // A String takes it all.
             c => text.push(c),
         }
     }
