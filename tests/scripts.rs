@@ -58,6 +58,7 @@ stories! {
     lifecycle
     lock
     logs
+    mounts
     oracle
     origins
     packages
@@ -74,6 +75,7 @@ stories! {
     seccomp
     siege
     store
+    table
     terminal
     vm
     walls

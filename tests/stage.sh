@@ -32,7 +32,7 @@ pick_stage() {
 }
 
 # What looks around in a container, what ends programs at a system call, what attacks from inside, and what makes calls.
-probes=(probe strike attack watch calls)
+probes=(probe strike attack watch calls exchange)
 make_probes() {
 	local probe
 	for probe in "${probes[@]}"; do
