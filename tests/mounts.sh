@@ -182,8 +182,6 @@ starts() {
 # Of a mount that shows the canary, mountinfo tells its path as the fourth field.
 host_is_not_mounted() { ! grep -q '^[^ ]* [^ ]* [^ ]* [^ ]*/canary' mounted || fail 'the host is mounted'; }
 
-anything_mounted() { [ -s mounted ]; }
-
 # E4: masks and read-only paths on a volume whose sharer exchanges what is to be masked for a link.
 test_E4_masks_on_a_volume_that_is_swapped() {
 	have "$BUSYBOX"
@@ -210,7 +208,7 @@ test_E4_dev_null_that_is_swapped() {
 	local id
 	id=$(crate create -v "$WORK/volume:/dev" -v "$CANARY:$CANARY" "$BUSYBOX" sh -c "$MASKED")
 	swapping null link
-	starts "$id" anything_mounted
+	starts "$id" [ -s mounted ]
 	swapped
 	same 'what is masked' "$(sort -u mounted)" 1:3
 	canary_is_as_it_was
@@ -351,4 +349,52 @@ test_E12_nothing_propagates_out() {
 		cmp mounts.before /proc/self/mountinfo
 	' sh "$BUSYBOX" "$WORK/data"
 	canary_is_as_it_was
+}
+
+# --- E8: settings of the kernel ---
+
+# The setting that a container which runs has: what a process of the host reads that has joined its namespace.
+msgmax_of() {
+	local user=--user
+	[ "$KIND" != root ] || user=
+	nsenter -t "$(crate inspect --format '{{.State.Pid}}' "$1")" ${user:+"$user"} --ipc --preserve-credentials cat /proc/sys/kernel/msgmax
+}
+
+# E8: CVE-2025-52881. Something else than a procfs lies on /proc or below: the value reaches the kernel, or nothing runs; it never
+# reaches the file of that name.
+test_E8_settings_reach_the_kernel_or_fail() {
+	have "$BUSYBOX"
+	local id flag before
+	before=$(cat /proc/sys/kernel/msgmax)
+	mkdir -p volume/sys/kernel && echo volume | tee volume/sys/kernel/msgmax >volume/file
+	for flag in --init "-v=$WORK/volume/sys:/proc/sys" "-v=$WORK/volume/sys/kernel:/proc/sys/kernel" "-v=$WORK/volume/file:/proc/sys/kernel/msgmax" \
+		--tmpfs=/proc/sys "-v=$WORK/volume:/proc" --tmpfs=/proc; do
+		id=$(crate create --sysctl kernel.msgmax=12345 "$flag" "$BUSYBOX" probe wait)
+		run crate start "$id"
+		case $code in
+		0) same "the setting with $flag" "$(msgmax_of "$id")" 12345 ;;
+		125) one_line crate-sup ;;
+		*) show "$flag" >&2; fail "exit code $code" ;;
+		esac
+		[ "$code$flag" != 125--init ] || fail 'it is never set'
+		same "the volume with $flag" "$(cat volume/sys/kernel/msgmax volume/file | tr '\n' ' ')" 'volume volume '
+		crate rm -f "$id" >/dev/null
+	done
+	# A volume in place of /proc, whose sharer exchanges what is in it for a link.
+	make_canary
+	mkdir -p "$CANARY/kernel" && echo canary >"$CANARY/kernel/msgmax" && make_canary
+	ln -s "$CANARY" volume/link
+	id=$(crate create --sysctl kernel.msgmax=12345 -v "$WORK/volume:/proc" "$BUSYBOX" true)
+	edit "$id" '.linux.maskedPaths = [] | .linux.readonlyPaths = []'
+	swapping sys link
+	starts "$id" true
+	swapped
+	canary_is_as_it_was
+	same 'the volume' "$(cat volume/*/kernel/msgmax | sort | tr '\n' ' ')" 'canary volume '
+	crate rm "$id" >/dev/null
+	same 'the setting of the host' "$(cat /proc/sys/kernel/msgmax)" "$before"
+	for id in kernel.../msgmax ../../file kernel.msgmax/../shmmax; do
+		run crate run --rm --sysctl "$id=1" "$BUSYBOX" true
+		[ "$code" = 125 ] || fail "$id was taken: $code"
+	done
 }

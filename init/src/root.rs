@@ -93,7 +93,7 @@ impl Root {
         if stat.mode & libc::S_IFMT != libc::S_IFREG || !fits {
             return Err(Error::about("the image's ", path, " is not a file of at most 1 MiB"));
         }
-        // So are the files of procfs, some of which give what they hold to one reader only (/proc/kmsg).
+        // The files of procfs tell no size, and some give what they hold to one reader only (/proc/kmsg).
         if stat.size == 0 {
             return Ok(Vec::new());
         }
