@@ -24,7 +24,7 @@ others() { [ "$KIND" = single ] || echo app; } # who else than root there is ins
 as_documented() {
 	local column=$1
 	shift
-	expect_code 0 "$@" probe status Cap NoNewPrivs Umask
+	expect_code 0 "$@" probe status Cap NoNewPrivs Seccomp: Umask
 	same "status of $*" "$(tr -d '\r' <"$WORK/out" | sed 's/:[[:space:]]*/ /' | sort)" "$(rows Field | cut -f "1,$column" | tr '\t' ' ' | sort)"
 }
 
@@ -34,11 +34,12 @@ test_E15_status_is_the_documented_one() {
 	local user column id flag
 	[ "$(rows Field | wc -l)" -ge 7 ] || fail 'the manual has no table'
 	for user in root $(others); do
-		column=$([ $user = root ] && echo 2 || echo 3)
+		column=2
+		[ "$user" = root ] || column=3
 		for flag in --rm --init -t; do
-			as_documented "$column" crate run --rm "$flag" -u $user "$BUSYBOX"
+			as_documented "$column" crate run --rm "$flag" -u "$user" "$BUSYBOX"
 		done
-		id=$(crate run -d -u $user "$BUSYBOX" probe wait)
+		id=$(crate run -d -u "$user" "$BUSYBOX" probe wait)
 		as_documented "$column" crate exec "$id"
 		as_documented "$column" crate exec -t "$id"
 		crate rm -f "$id" >/dev/null
@@ -67,6 +68,9 @@ test_E15_namespaces_and_limits_are_the_documented_ones() {
 		same "namespaces of $id" "$(diff outside "inside.$id" | sed -n 's/^> \([a-z]*\) .*/\1/p' | tr '\n' ' ')" "$own "
 		same "limits of $id" "$(diff outside "inside.$id" | grep '^[<>]' | grep -v '\[' || :)" ''
 	done
+	# There are more filters than around it.
+	kind=$(crate run --rm "$BUSYBOX" probe status Seccomp_filters | cut -f 2)
+	[ "$kind" -gt "$(sed -n 's/^Seccomp_filters:\t//p' /proc/self/status)" ] || fail "there are $kind filters"
 	expect 'Groups:	0 ' crate run --rm "$BUSYBOX" probe status Groups
 	[ -z "$(others)" ] || expect 'Groups:	10 50 1000 ' crate run --rm -u app "$BUSYBOX" probe status Groups
 }
@@ -75,7 +79,7 @@ test_E15_namespaces_and_limits_are_the_documented_ones() {
 test_E15_no_program_gains_by_its_file() {
 	only root ranges
 	have "$BUSYBOX"
-	local id upper place plain='uid 1000 1000 1000'
+	local id upper plain='uid 1000 1000 1000'
 	mkdir volume
 	id=$(crate create -u 1000:1000 -v "$WORK/volume:/vol" "$BUSYBOX" sh -c 'for place in / /vol/; do ${place}suid ids | head -n 1; ${place}capable status CapEff; done')
 	upper=$(bundle "$id")/upper
@@ -116,7 +120,7 @@ as_mounted() {
 	done <mounted
 	while IFS=$'\t' read -r path _; do
 		# What this kernel does not have is not masked, and a console comes with a terminal.
-		[ -e "$path" ] && [ "$path" != /dev/console ] || continue
+		if [ ! -e "$path" ] || [ "$path" = /dev/console ]; then continue; fi
 		grep -q "^$path " mounted || fail "$path is in the manual, and not mounted"
 	done < <(rows Path)
 }
@@ -283,8 +287,9 @@ test_E22_labels_and_fields_act_on_nothing() {
 	EOF
 	printf '#!/bin/sh\n: >%s\n' "$WORK/acted" >hook
 	chmod 755 hook
+	echo '{"Env":["PATH=/bin"],"Cmd":["true"]}' >plain.json
 	for name in plain evil; do
-		sh "$TESTS/image.sh" layout "layout.$name" x "$([ $name = plain ] && echo '{"Env":["PATH=/bin"],"Cmd":["true"]}' || tr -d '\n\t' <evil.json)" "$IMAGES/busybox.tar"
+		sh "$TESTS/image.sh" layout "layout.$name" x "$(tr -d '\n\t' <"$name.json")" "$IMAGES/busybox.tar"
 		expect_code 0 crate pull -q --as "localhost/$name:1" "oci:$WORK/layout.$name:x"
 		id=$(crate create --hostname same "localhost/$name:1")
 		crate-sup plan "$id" | sed "s/$id/ID/g; s,localhost/$name,IMAGE," >"plan.$name"

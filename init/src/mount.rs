@@ -15,7 +15,7 @@ use core::ffi::CStr;
 const OVERLAY_REFUSED: u8 = 1;
 
 /// What keeps a user namespace from mounting a procfs or sysfs.
-const MASKED: &str = "\nhint: that of the container around this one is masked: \
+const MASKED: &str = "that of the container around this one is masked: \
     docker, podman, crate: --security-opt unmask=ALL, or --privileged; or --network host here, for sysfs";
 
 /// What an overlay needs to be written to.
@@ -99,7 +99,7 @@ pub fn mount(root: &Root, kind: &CStr, source: &CStr, target: &CStr, text: &CStr
         // The kernel shows no user namespace more of them than there was to be seen before (user_namespaces(7)).
         Err(Errno::PERM) if kind == c"proc" || kind == c"sysfs" => {
             let what = ["mounting ", &kind.to_string_lossy(), " on ", &target.to_string_lossy()].concat();
-            return Err(Error::new(&[&what, ": ", Errno::PERM.text(), MASKED]));
+            return Err(Error::new(&[&what, ": ", Errno::PERM.text()]).hint(MASKED));
         }
         other => other.doing(&["mounting ", &kind.to_string_lossy(), " on "].concat(), target)?,
     };

@@ -51,14 +51,8 @@ impl Limit {
         match sys::set_limit(self.resource, self.soft, self.hard) {
             Err(Errno::PERM) => {
                 let (_, most) = sys::limit(self.resource).unwrap_or_default();
-                let after = [
-                    " to ",
-                    &text(self.soft),
-                    ":",
-                    &text(self.hard),
-                    ": the caller's hard limit is ",
-                    &text(most),
-                ];
+                let after =
+                    [" to ", &text(self.soft), ":", &text(self.hard), ": the caller's hard limit is ", &text(most)];
                 Err(Error::about("setting ", self.name, &after.concat()).hint(HINT))
             }
             other => other.doing("setting ", self.name),
