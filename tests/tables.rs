@@ -59,8 +59,9 @@ fn tests_that_are_named_exist() {
 
 #[test]
 fn every_fault_has_a_row() {
-    let rows =
-        [("X", 12), ("P", 16), ("S", 14), ("N", 8)].into_iter().flat_map(|(kind, last)| (1..=last).map(move |n| (kind, n)));
+    let rows = [("X", 12), ("P", 16), ("S", 14), ("N", 8)]
+        .into_iter()
+        .flat_map(|(kind, last)| (1..=last).map(move |n| (kind, n)));
     for (kind, number) in rows {
         assert!(FAULTS.contains(&format!("\n| {kind}{number} | ")), "row {kind}{number} is missing");
     }
