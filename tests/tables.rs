@@ -59,7 +59,7 @@ fn tests_that_are_named_exist() {
 
 #[test]
 fn every_fault_has_a_row() {
-    let rows = [("X", 12), ("P", 16), ("S", 14), ("N", 8)]
+    let rows = [("E", 23), ("X", 12), ("P", 16), ("S", 14), ("N", 8)]
         .into_iter()
         .flat_map(|(kind, last)| (1..=last).map(move |n| (kind, n)));
     for (kind, number) in rows {
@@ -74,7 +74,7 @@ fn every_vulnerability_has_a_row() {
     for known in KNOWN.split_whitespace() {
         let row = rows.iter().find(|row| row.split(" | ").next().is_some_and(|ids| ids.contains(known)));
         let row = row.unwrap_or_else(|| panic!("{known} has no row"));
-        let played = [":test_", "::", "cannot apply", "The test follows"].iter().any(|words| row.contains(words));
+        let played = [":test_", "::", "cannot apply"].iter().any(|words| row.contains(words));
         assert!(played, "{known}: neither a test nor why it cannot apply");
     }
 }
