@@ -6,7 +6,6 @@ set -euo pipefail
 
 ROUNDS=200 RUNS=20
 if [ "${STORM:-}" = full ]; then ROUNDS=1000 RUNS=1000; fi
-export CASE_TIMEOUT=600
 
 # Copies of the programs, which may be lost.
 own_programs() {
