@@ -105,6 +105,26 @@ test_the_runtime_s_process_is_closed() { # E1, E3
 
 # --- mounts and namespaces ---
 
+test_calls_that_change_the_surroundings() { # E18, CVE-2022-0492
+	have "$BUSYBOX"
+	in_box . -- /attack calls /tmp
+	held
+	by_exec -- /attack calls /tmp
+	held
+	[ "$KIND" = single ] || { in_box . -u app -- /attack calls /tmp && held; }
+	# With no filter it may have a user namespace of its own, and still no mount in this one.
+	in_box 'del(.linux.seccomp)' -- /attack calls /tmp
+	has "$WORK/out" 'unshare of users: won'
+	lacks "$WORK/out" 'mount: won'
+	lacks "$WORK/out" 'mount of a tmpfs: won'
+	lacks "$WORK/out" 'sethostname: won'
+	lacks "$WORK/out" 'pivot_root: won'
+	in_box "$OPEN" -- /attack calls /tmp
+	has "$WORK/out" 'mount of a tmpfs: won'
+	has "$WORK/out" 'bind mount: won'
+	has "$WORK/out" 'sethostname: won'
+}
+
 test_release_agents() { # E14: CVE-2022-0492
 	have "$BUSYBOX"
 	local controller filter
@@ -224,6 +244,18 @@ test_E17_what_is_typed_stays_inside() { # E17: CVE-2017-5226, CVE-2023-28100, CV
 		not_typed "crate exec $flags $id /attack type 'touch typed'"
 	done
 	crate rm -f "$id" >/dev/null
+}
+
+test_E17_terminals_take_no_text_from_inside() { # E17: CVE-2019-7303
+	have "$BUSYBOX"
+	# Without a terminal there is none to be had.
+	both -i -- /attack type x
+	# A terminal of its own takes text, which reaches nobody else; and does not where system calls are filtered.
+	in_box 'del(.linux.seccomp)' -t -- /attack type x
+	line '^TIOCSTI 0: won'
+	in_box . -t -- /attack type x
+	! grep 'TIOC[SL][TI].*won' "$WORK/out" || fail 'text was taken'
+	line '^TIOCSTI with a high bit 0: Operation not permitted'
 }
 
 # --- E9: the standard streams ---
