@@ -1,5 +1,6 @@
 #!/bin/bash
 # seccomp.sh: which system calls a container's program can make, by default, with capabilities, and with a profile.
+# shellcheck disable=SC2094 # A file that is written is called like the program that writes it.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

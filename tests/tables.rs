@@ -80,7 +80,7 @@ fn every_vulnerability_has_a_row() {
 }
 
 /// `ran.sh` over one table of two rows and what has run; its exit code and what it says.
-fn ran(name: &str, results: &str, log: &str) -> (Option<i32>, String) {
+fn ran(name: &str, results: &str, log: &str, must_run: &str) -> (Option<i32>, String) {
     let directory = std::env::temp_dir().join(format!("crate-tables.{}.{name}", std::process::id()));
     fs::create_dir(&directory).expect("a directory is made");
     let table = "| E1 | `run:test_one`, `run:test_two` (root alone: why), `run:test_three` (users alone: why) |\n\
@@ -89,7 +89,11 @@ fn ran(name: &str, results: &str, log: &str) -> (Option<i32>, String) {
         fs::write(directory.join(file), text).expect("a file is written");
     }
     let script = format!("{ROOT}/tests/ran.sh");
-    let output = Command::new("bash").args([&script, "results", "log", "table"]).current_dir(&directory).output();
+    let output = Command::new("bash")
+        .args([&script, "results", "log", "table"])
+        .current_dir(&directory)
+        .env("MUST_RUN", must_run)
+        .output();
     let output = output.expect("bash is there");
     fs::remove_dir_all(&directory).expect("a directory is removed");
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
@@ -100,17 +104,19 @@ fn what_has_not_run_is_told() {
     const RESULTS: &str = "passed run root test_one\npassed run single test_one\npassed run root test_two\n\
         passed run ranges test_three\nfailed run root test_three exit code 1\n";
     const LOG: &str = "test retry::policy::tests::waits ... ok\ntest whole ... ok\n";
-    assert_eq!(ran("all", RESULTS, LOG), (Some(0), String::new()));
+    assert_eq!(ran("all", RESULTS, LOG, "1"), (Some(0), String::new()));
     let skipped = RESULTS.replace("passed run single test_one", "skipped run single test_one it is late");
-    assert_eq!(ran("skipped", &skipped, LOG), (Some(1), "table: run:test_one has not passed as a user\n".into()));
+    let told = "table: run:test_one is skipped as a user: it is late\n";
+    assert_eq!(ran("skipped", &skipped, LOG, ""), (Some(0), told.into()));
+    assert_eq!(ran("must", &skipped, LOG, "1"), (Some(1), told.into()));
     let failed = RESULTS.replace("passed run root", "failed run root");
     let told = "table: run:test_one has not passed as root\ntable: run:test_two has not passed as root\n";
-    assert_eq!(ran("failed", &failed, LOG), (Some(1), told.into()));
+    assert_eq!(ran("failed", &failed, LOG, ""), (Some(1), told.into()));
     let ignored = LOG.replace("waits ... ok", "waits ... ignored");
     assert_eq!(
-        ran("ignored", RESULTS, &ignored),
+        ran("ignored", RESULTS, &ignored, ""),
         (Some(1), "table: policy::waits has not passed as a unit test\n".into())
     );
-    let (code, told) = ran("nothing", "", "");
+    let (code, told) = ran("nothing", "", "", "");
     assert_eq!((code, told.lines().count()), (Some(1), 6));
 }
