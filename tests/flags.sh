@@ -93,10 +93,12 @@ test_devices() {
 
 test_annotations() {
 	have "$BUSYBOX"
+	local userns=keep-id
+	[ "$KIND" != root ] || userns=host
 	says '.annotations | [.["run.crate.userns"], .["run.crate.root-emulation"], .["run.crate.privileged"]]' '[null,null,null]' \
 		--cgroupns private --ipc=private --pid private --uts private --root-emulation=on --privileged=false
-	says '.annotations | [.["run.crate.userns"], .["run.crate.root-emulation"]]' '["keep-id","false"]' \
-		--userns keep-id --root-emulation off
+	says '.annotations | [.["run.crate.userns"], .["run.crate.root-emulation"]]' "[\"$userns\",\"false\"]" \
+		--userns "$userns" --root-emulation off
 }
 
 # Each is wrong usage, told in a line that names the flag; nothing is made, and no image is asked for.

@@ -68,8 +68,6 @@ test_exec_that_never_runs() {
 		one_line crate-sup 'no such container: nosuch'
 	done
 	crate create --name web "$BUSYBOX" true >/dev/null
-	expect_code 125 crate exec --privileged web true
-	one_line crate-sup --privileged
 	expect_code 125 crate exec -w tmp web true
 	expect_code 125 crate exec web
 	expect_code 126 crate exec web true

@@ -113,13 +113,15 @@ pub fn take_over(child: &OwnedFd) -> Option<OwnedFd> {
 
 /// fork(2), for what `doing` says: `None` in the child.
 pub fn fork(doing: &str) -> Result<Option<sys::Child>> {
-    sys::clone(0).map_err(|error| no_process(doing, &error))
+    sys::clone(0).map_err(|error| no_process(doing, error))
 }
 
 /// Explains why there is no new process.
-pub fn no_process(doing: &str, error: &std::io::Error) -> Error {
-    let limit = if error.raw_os_error() == Some(libc::EAGAIN) { NO_PROCESSES } else { "" };
-    Error::Failed(format!("{doing}: {}{limit}", reason(error)))
+pub fn no_process(doing: &str, error: std::io::Error) -> Error {
+    if error.raw_os_error() == Some(libc::EAGAIN) {
+        return Error::Failed(format!("{doing}: {}{NO_PROCESSES}", reason(&error)));
+    }
+    Error::Io { doing: doing.into(), source: error }
 }
 
 /// What `EAGAIN` means of fork(2).

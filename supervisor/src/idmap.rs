@@ -111,11 +111,11 @@ impl IdMaps {
         tried.and_then(|started| child::wait_for(&started.child)).err()
     }
 
-    /// What serves in place of ranges that could not be mapped, for this reason, which is told.
+    /// What serves in place of ranges that newuidmap(1) refused to map, for this reason, which is told. A want of processes or
+    /// descriptors is none: it passes, and the container would have other ids than its files.
     pub fn instead(&self, error: &Error) -> Option<Self> {
-        let Self::Ranges(uids, gids) = self else { return None };
-        let reason = error.to_string();
-        let (reason, hint) = reason.split_once('\n').unwrap_or((&reason, ""));
+        let (Self::Ranges(uids, gids), Error::Refused(reason)) = (self, error) else { return None };
+        let (reason, hint) = reason.split_once('\n').unwrap_or((reason, ""));
         crate::tell(&format!("{reason}: only one id is mapped\n{hint}").trim_end());
         Some(Self::Single(uids.first()?[0], gids.first()?[0]))
     }
@@ -186,7 +186,7 @@ fn start(program: &'static str, pid: i32, map: &[Line]) -> Result<(&'static str,
     command.arg(pid.to_string()).args(numbers).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
         .spawn()
-        .map_err(|error| child::no_process(&format!("starting {program}"), &error))
+        .map_err(|error| child::no_process(&format!("starting {program}"), error))
         .map(|child| (program, child))
 }
 
@@ -200,7 +200,7 @@ fn finish(program: &str, mut child: Child) -> Result<()> {
         return Ok(());
     }
     let text = text.trim().replace('\n', "; ");
-    Err(Error::Failed(format!(
+    Err(Error::Refused(format!(
         "mapping ids: {text}\nhint: {program} must be setuid root (or have CAP_SETUID), and /etc/subuid and /etc/subgid hold free ranges"
     )))
 }
