@@ -229,3 +229,30 @@ test_bare_shows_the_root_without_its_mounts() {
 	expect "$(find tree | sed s/tree/./ | sort)" join --bare -- sh -c 'tar -cf - . | tar -tf - | sed "s,/$,," | sort'
 	end
 }
+
+# --- where it starts, and as whom ---
+
+# E2: a descriptor of the host is no way out, not even one that the caller left open.
+test_cwd_follows_no_magic_link() {
+	tree
+	expect_code 125 in_tree --cwd /proc/self/fd/9 -- pwd 9<"$WORK"
+	has "$WORK/err" 'failed 125 entering /proc/self/fd/9: Symbolic link loop'
+	start -- sleep 60
+	expect_code 126 join --cwd /proc/1/root -- pwd
+	has "$WORK/err" 'failed 126 entering /proc/1/root: Symbolic link loop'
+	expect /tmp join --cwd /../tmp -- pwd
+	end
+}
+
+# E16: groups are kept only where nobody can let go of them.
+test_groups_that_cannot_be_left_are_an_error() {
+	only root
+	needs setpriv
+	tree
+	# shellcheck disable=SC2086
+	expect_code 0 setpriv --groups 0,44 python3 "$TESTS/supervise.py" $BASE --pivot --env PATH=/bin --user 0:0 -- id -G
+	line '^0$'
+	# shellcheck disable=SC2086
+	expect_code 125 setpriv --groups 0,44 --bounding-set -setgid python3 "$TESTS/supervise.py" $BASE --pivot --user 0:0 -- /bin/true
+	has "$WORK/err" 'failed 125 becoming the user: Operation not permitted'
+}

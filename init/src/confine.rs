@@ -23,6 +23,9 @@ pub struct Capabilities {
 /// `CAP_SYS_ADMIN`, which loads a filter where `no_new_privs` is off.
 const SYS_ADMIN: u64 = 1 << 21;
 
+/// `CAP_SETGID`, without which there is no setgroups(2).
+const SETGID: u32 = 1 << 6;
+
 /// A filter of system calls in classic BPF (seccomp(2)).
 pub struct Filter(Vec<u8>);
 
@@ -124,9 +127,9 @@ fn become_user(identity: &Identity) -> Result<()> {
         other => other.doing("becoming ", c"the user"),
     };
     match sys::setgroups(&identity.groups) {
-        // Where only one id is mapped the kernel denies it (user_namespaces(7)): the process keeps what groups it has,
-        // none of which is mapped either.
-        Err(Errno::PERM) => {}
+        // Where only one id is mapped the kernel denies it to everybody (user_namespaces(7)): the process keeps what groups
+        // it has, none of which is mapped either. Who merely lacks the capability would keep real ones.
+        Err(Errno::PERM) if sys::capabilities().is_ok_and(|effective| effective & SETGID != 0) => {}
         other => mapped(other, "group", identity.groups.first().copied().unwrap_or(identity.gid))?,
     }
     mapped(sys::setgid(identity.gid), "group", identity.gid)?;

@@ -153,8 +153,8 @@ impl State {
             }
             "--bare" => mount::enter_bare(),
             // A container that runs is not changed: what is missing there is the caller's mistake.
-            "--cwd" if self.joined => program::enter(next()?).map_err(|error| Error { code: 126, ..error }),
-            "--cwd" => program::enter(next()?),
+            "--cwd" if self.joined => program::enter(root, next()?).map_err(|error| Error { code: 126, ..error }),
+            "--cwd" => program::enter(root, next()?),
             "--user" => {
                 let spec = next()?.to_str().map_err(|_| Error::about("", option, ": not in UTF-8"))?;
                 self.user = Some(identity::resolve(spec, &root.read(c"etc/passwd")?, &root.read(c"etc/group")?)?);

@@ -2,6 +2,7 @@
 
 use crate::error::{Doing, Error, Result};
 use crate::identity::Identity;
+use crate::root::Root;
 use crate::sys::{self, Errno, Fd};
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -10,8 +11,11 @@ use core::ffi::CStr;
 use core::mem::ManuallyDrop;
 
 /// Enters the directory that the program starts in.
-pub fn enter(path: &CStr) -> Result<()> {
-    sys::chdir(path).doing("entering ", path)?;
+///
+/// Neither a magic link (`/proc/self/fd/7`, CVE-2024-21626) nor a directory that is being moved away leads out.
+pub fn enter(root: &Root, path: &CStr) -> Result<()> {
+    let place = sys::open_in_root(&root.dir, path, libc::O_PATH | libc::O_DIRECTORY, 0).doing("entering ", path)?;
+    sys::fchdir(&place).doing("entering ", path)?;
     if sys::cwd_is_inside() {
         return Ok(());
     }

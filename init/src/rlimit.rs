@@ -7,24 +7,8 @@ use alloc::string::{String, ToString};
 use core::ffi::CStr;
 
 /// The names in the order of their numbers, without `RLIMIT_`.
-const NAMES: [&str; 16] = [
-    "CPU",
-    "FSIZE",
-    "DATA",
-    "STACK",
-    "CORE",
-    "RSS",
-    "NPROC",
-    "NOFILE",
-    "MEMLOCK",
-    "AS",
-    "LOCKS",
-    "SIGPENDING",
-    "MSGQUEUE",
-    "NICE",
-    "RTPRIO",
-    "RTTIME",
-];
+const NAMES: &str =
+    "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME";
 
 const HINT: &str = "only CAP_SYS_RESOURCE can raise it, and RLIMIT_NOFILE no further than sysctl fs.nr_open";
 
@@ -41,7 +25,7 @@ impl Limit {
     /// Reads `RLIMIT_NOFILE`, and its two values: numbers, or `unlimited`.
     pub fn read(name: &'static CStr, soft: &CStr, hard: &CStr) -> Result<Self> {
         let short = name.to_bytes().strip_prefix(b"RLIMIT_");
-        let known = NAMES.iter().zip(0..).find(|(known, _)| Some(known.as_bytes()) == short);
+        let known = NAMES.split(' ').zip(0..).find(|(known, _)| Some(known.as_bytes()) == short);
         let (_, resource) = known.ok_or_else(|| Error::about("no such limit: ", name, ""))?;
         Ok(Self { name, resource, soft: value(soft)?, hard: value(hard)? })
     }

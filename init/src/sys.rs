@@ -140,7 +140,7 @@ pub fn open_beneath(dir: &Fd, path: &CStr, flags: c_int) -> Result<Fd> {
 
 fn openat2(dir: &Fd, path: &CStr, flags: c_int, resolve: u64) -> Result<Fd> {
     let how: [u64; 3] = [u64::from((flags | libc::O_CLOEXEC).cast_unsigned()), 0, resolve];
-    loop {
+    for _ in 0..TRIES {
         // SAFETY: `how` has the layout of struct open_how, three 64-bit numbers.
         let opened = unsafe { libc::syscall(libc::SYS_openat2, dir.0, path.as_ptr(), how.as_ptr(), size_of_val(&how)) };
         match check(opened) {
@@ -149,7 +149,11 @@ fn openat2(dir: &Fd, path: &CStr, flags: c_int, resolve: u64) -> Result<Fd> {
             other => return other.map(Fd),
         }
     }
+    Err(Errno(libc::EAGAIN))
 }
+
+/// How often a walk is begun anew. Who renames without a pause interrupts many, but not so many.
+const TRIES: u32 = 10_000;
 
 /// The kind of a filesystem that holds terminals (statfs(2), `DEVPTS_SUPER_MAGIC`).
 pub const DEVPTS: u16 = 0x1cd1;
@@ -192,14 +196,17 @@ pub fn unlinkat(dir: &Fd, name: &CStr) -> Result<()> {
     done(unsafe { libc::unlinkat(dir.0, name.as_ptr(), 0) })
 }
 
+/// How much is read at once, in bytes.
+const PIECE: usize = 16 << 10;
+
 /// Reads the whole of a file (read(2)); of one that is longer than `limit`, more bytes than that, but not all.
 pub fn read(fd: &Fd, limit: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while bytes.len() <= limit {
         let start = bytes.len();
-        bytes.resize(start + 4096, 0);
-        // SAFETY: the buffer's free part is 4096 bytes long.
-        let got = check(unsafe { libc::read(fd.0, bytes[start..].as_mut_ptr().cast(), 4096) } as c_long)?;
+        bytes.resize(start + PIECE, 0);
+        // SAFETY: the buffer's free part is that long.
+        let got = check(unsafe { libc::read(fd.0, bytes[start..].as_mut_ptr().cast(), PIECE) } as c_long)?;
         bytes.truncate(start + usize::try_from(got).unwrap_or(0));
         if got == 0 {
             break;

@@ -43,6 +43,14 @@ pub fn prctl(option: c_int, first: u64, second: u64) -> Result<()> {
     done(unsafe { libc::prctl(option, first, second, 0_u64, 0_u64) })
 }
 
+/// The low half of the effective capabilities (capget(2)), those from 0 to 31.
+pub fn capabilities() -> Result<u32> {
+    let (header, mut data) = ([0x2008_0522_u32, 0], [0_u32; 6]); // _LINUX_CAPABILITY_VERSION_3, this process
+    // SAFETY: both arrays have the layouts that version 3 of the interface asks for.
+    check(unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), data.as_mut_ptr()) })?;
+    Ok(data[0])
+}
+
 /// capset(2) of this process, each set a mask of capability numbers.
 pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<()> {
     let header: [u32; 2] = [0x2008_0522, 0]; // _LINUX_CAPABILITY_VERSION_3, this process
