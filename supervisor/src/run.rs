@@ -105,13 +105,13 @@ pub fn start(parser: &mut Parser) -> Result<u8> {
 }
 
 fn foreground(name: &str, flags: Flags) -> Result<u8> {
-    let spec = spec_of(name)?;
+    let (id, spec) = found(name)?;
     let input = flags.input.unwrap_or(true) && spec.flag(annotation::INTERACTIVE);
     if !spec.process.terminal {
-        let (code, line) = supervise(name, Owner::Streams(input), flags.events)?;
+        let (code, line) = supervise(&id, spec, Owner::Streams(input), flags.events)?;
         return finish(line.map_or(Ended::Code(code), |line| Ended::Failed(code, line)));
     }
-    at_terminal(|| background(name, terminal_size(), flags.events), input, flags.keys)
+    at_terminal(|| background(&id, spec, terminal_size(), flags.events), input, flags.keys)
 }
 
 /// The client of a program with a terminal, which `begin` starts; its exit code.
@@ -151,14 +151,16 @@ pub fn terminal_size() -> Size {
     stdio.into_iter().find_map(terminal::size).unwrap_or(Size::USUAL)
 }
 
-fn spec_of(name: &str) -> Result<Spec> {
-    Store::open()?.find_container(name)?.spec()
+/// The id of a container, and its `config.json`, which never changes.
+fn found(name: &str) -> Result<(String, Spec)> {
+    let container = Store::open()?.find_container(name)?;
+    container.spec().map(|spec| (container.id, spec))
 }
 
 /// Starts a container in the background and waits until its program runs; 0, or the code with which that failed.
 pub fn start_detached(name: &str, events: Events) -> Result<u8> {
-    spec_of(name)?;
-    until_it_runs(&background(name, Size::USUAL, events)?)
+    let (id, spec) = found(name)?;
+    until_it_runs(&background(&id, spec, Size::USUAL, events)?)
 }
 
 /// Waits until the program at the other end of the channel runs; 0, or the code with which that failed.
@@ -173,10 +175,10 @@ pub fn until_it_runs(channel: &OwnedFd) -> Result<u8> {
 }
 
 /// Makes a supervisor in the background; the channel to it.
-fn background(name: &str, size: Size, events: Events) -> Result<OwnedFd> {
+fn background(id: &str, spec: Spec, size: Size, events: Events) -> Result<OwnedFd> {
     let files = [events.ready.as_ref(), events.lines.as_ref()];
     let kept: Vec<RawFd> = files.into_iter().flatten().map(AsRawFd::as_raw_fd).collect();
-    in_background(&kept, |client| supervise(name, Owner::Client(client, size), events))
+    in_background(&kept, |client| supervise(id, spec, Owner::Client(client, size), events))
 }
 
 /// Runs `work` in a process of its own that has left the caller's session, and has of the caller's descriptors only those

@@ -71,13 +71,12 @@ pub fn serve(
     done
 }
 
-/// Runs the container to its end, as [`serve`] does. When the end is told, nothing of the container is in use any more.
-pub fn supervise(name: &str, owner: Owner, events: Events) -> Result<(u8, Option<String>)> {
+/// Runs the container of this id, which has this `config.json`, to its end, as [`serve`] does. When the end is told, nothing of the container is in use any more.
+pub fn supervise(id: &str, spec: Spec, owner: Owner, events: Events) -> Result<(u8, Option<String>)> {
     serve(owner, |watch| {
         let store = Store::open()?;
-        let container = store.find_container(name)?;
+        let container = store.find_container(id)?;
         let lock = container.lock(&store)?;
-        let spec = container.spec()?;
         let mut policy = Policy::read(spec.annotation(annotation::RESTART))?;
         watch.door = Some(channel::listen_in(&container.run_dir(&store)?)?);
         watch.log = log(&container, &spec)?;
