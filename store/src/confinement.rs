@@ -163,7 +163,7 @@ impl Confinement {
             readonly_paths: usual(&READ_ONLY, &[]),
             sysctl: self.sysctl.clone(),
             seccomp: match &self.seccomp {
-                Seccomp::Usual if !self.privileged => Some(seccomp::default(bounding)?),
+                Seccomp::Usual if !self.privileged => Some(seccomp::default(bounding)),
                 Seccomp::Usual | Seccomp::Unconfined => None,
                 Seccomp::File(file) => Some(seccomp::of_file(file, bounding)?),
             },

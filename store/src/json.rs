@@ -14,8 +14,9 @@ pub use convert::{Fields, FromJson, Wrong, quoted};
 pub use value::{Value, object, object_of_present};
 
 use crate::error::{Error, Result};
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
+use serde_json::value::RawValue;
 use std::fmt;
 
 /// The largest manifest or index that is read, in bytes (distribution-spec: registries accept at least 4 MiB).
@@ -40,7 +41,13 @@ pub fn read<T: FromJson>(bytes: &[u8], what: &str) -> Result<T> {
 
 /// Does [`read`] with a document of up to `values` values: for `index.json`, which grows with the store.
 pub fn read_many<T: FromJson>(bytes: &[u8], values: usize, what: &str) -> Result<T> {
-    make(parse(bytes, values).map_err(|error| refused(what, &error))?, what)
+    make(parse(bytes, values, None).map_err(|error| refused(what, &error))?, what)
+}
+
+/// Does [`read`], but leaves the value to which the keys in `path` lead as it stands ([`Value::Raw`]): for what is large and
+/// seldom looked at. Only its end is looked for, so it is still to be read by [`read`].
+pub fn read_around<T: FromJson>(bytes: &[u8], path: &[&str], what: &str) -> Result<T> {
+    make(parse(bytes, VALUES, Some(path)).map_err(|error| refused(what, &error))?, what)
 }
 
 /// Makes what a document is of its values; `what` names it in the error (exit code 6).
@@ -52,9 +59,9 @@ fn refused(what: &str, why: &dyn fmt::Display) -> Error {
     Error::Refused(format!("reading {what}: {why}"))
 }
 
-fn parse(bytes: &[u8], mut values: usize) -> serde_json::Result<Value> {
+fn parse(bytes: &[u8], mut values: usize, raw: Option<&[&str]>) -> serde_json::Result<Value> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Tree { values: &mut values, depth: DEPTH }.deserialize(&mut reader)?;
+    let value = Tree { values: &mut values, depth: DEPTH, raw }.deserialize(&mut reader)?;
     reader.end().map(|()| value)
 }
 
@@ -62,13 +69,18 @@ fn parse(bytes: &[u8], mut values: usize) -> serde_json::Result<Value> {
 struct Tree<'a> {
     values: &'a mut usize,
     depth: usize,
+    /// The keys that lead from here to the value that is not read.
+    raw: Option<&'a [&'a str]>,
 }
 
 impl Tree<'_> {
-    /// What makes the values within this one.
-    fn inner<E: serde::de::Error>(&mut self) -> std::result::Result<Tree<'_>, E> {
+    /// What makes the value within this one that has this key, or is in a list.
+    fn inner<E: serde::de::Error>(&mut self, key: Option<&str>) -> std::result::Result<Tree<'_>, E> {
         match self.depth.checked_sub(1) {
-            Some(depth) => Ok(Tree { values: self.values, depth }),
+            Some(depth) => {
+                let raw = self.raw.and_then(|path| path.split_first()).filter(|(first, _)| key == Some(**first));
+                Ok(Tree { values: self.values, depth, raw: raw.map(|(_, rest)| rest) })
+            }
             None => Err(E::custom("it is nested too deep")),
         }
     }
@@ -82,7 +94,10 @@ impl<'de> DeserializeSeed<'de> for Tree<'_> {
             Some(left) => *self.values = left,
             None => return Err(D::Error::custom("it has too many values")),
         }
-        deserializer.deserialize_any(self)
+        match self.raw {
+            Some([]) => <&RawValue>::deserialize(deserializer).map(|raw| Value::Raw(raw.get().into())),
+            _ => deserializer.deserialize_any(self),
+        }
     }
 }
 
@@ -119,7 +134,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> std::result::Result<Value, A::Error> {
         let mut all = Vec::new();
-        while let Some(value) = list.next_element_seed(self.inner()?)? {
+        while let Some(value) = list.next_element_seed(self.inner(None)?)? {
             all.push(value);
         }
         Ok(Value::Array(all))
@@ -127,8 +142,9 @@ impl<'de> Visitor<'de> for Tree<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> std::result::Result<Value, A::Error> {
         let mut all = Vec::new();
-        while let Some(key) = map.next_key()? {
-            all.push((key, map.next_value_seed(self.inner()?)?));
+        while let Some(key) = map.next_key::<String>()? {
+            let value = map.next_value_seed(self.inner(Some(&key))?)?;
+            all.push((key, value));
         }
         match twice(&all) {
             Some(key) => Err(A::Error::custom(format_args!("{} is there twice", quoted(key)))),

@@ -10,7 +10,7 @@ mod tests;
 
 pub use choose::{default, of_file};
 
-use crate::json::{Value, Wrong};
+use crate::json::{Fields, FromJson, Value, Wrong};
 use schema::{OPERATORS, PROFILE, check};
 
 /// What a filter returns to the kernel for a call (`SECCOMP_RET_*` of seccomp(2)).
@@ -79,20 +79,23 @@ pub enum Operator {
     MaskedEqual,
 }
 
-impl Profile {
-    /// Takes apart what `config.json` has under `linux.seccomp`.
-    pub fn read(value: &Value) -> Result<Self, Wrong> {
-        check(value, &PROFILE)?;
-        let rules = value["syscalls"].items().iter().map(|rule| Rule {
-            names: texts(&rule["names"]),
-            action: action_of(rule, "action", "errnoRet"),
-            conditions: rule["args"].items().iter().map(Condition::of).collect(),
-        });
-        Ok(Self {
-            default: action_of(value, "defaultAction", "defaultErrnoRet"),
-            architectures: texts(&value["architectures"]),
-            rules: rules.collect(),
-        })
+/// What `config.json` has under `linux.seccomp`.
+impl FromJson for Profile {
+    fn from_json(value: Value) -> Result<Self, Wrong> {
+        check(&value, &PROFILE)?;
+        let default = action_of(&value, "defaultAction", "defaultErrnoRet");
+        let mut fields = Fields::from_json(value)?;
+        let architectures = fields.take_or_default("architectures")?;
+        Ok(Self { default, architectures, rules: fields.take_or_default("syscalls")? })
+    }
+}
+
+/// As a part of a profile that has been checked.
+impl FromJson for Rule {
+    fn from_json(value: Value) -> Result<Self, Wrong> {
+        let action = action_of(&value, "action", "errnoRet");
+        let conditions = value["args"].items().iter().map(Condition::of).collect();
+        Ok(Self { names: Fields::from_json(value)?.take_or_default("names")?, action, conditions })
     }
 }
 
@@ -106,10 +109,6 @@ impl Condition {
             second: number(&value["valueTwo"]),
         }
     }
-}
-
-fn texts(list: &Value) -> Vec<String> {
-    list.items().iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 fn number(value: &Value) -> u64 {

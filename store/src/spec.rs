@@ -2,7 +2,6 @@
 
 mod json;
 
-use crate::json::Value;
 use std::collections::BTreeMap;
 
 /// The version of the runtime-spec that bundles are written for.
@@ -180,8 +179,8 @@ pub struct Linux {
     pub readonly_paths: Vec<String>,
     /// Kernel settings of its namespaces: names as in sysctl(8), with dots.
     pub sysctl: BTreeMap<String, String>,
-    /// The seccomp profile (runtime-spec, `config-linux.md#seccomp`), which crate-sup reads; without it there is none.
-    pub seccomp: Option<Value>,
+    /// The seccomp profile (runtime-spec, `config-linux.md#seccomp`) as JSON; see [`crate::seccomp::Profile`].
+    pub seccomp: Option<Box<str>>,
     /// Limits of its cgroup.
     pub resources: Option<Resources>,
 }

@@ -5,7 +5,7 @@ use crate::plan::quote;
 use crate::seccomp;
 use std::collections::BTreeMap;
 use store::Result;
-use store::json::Value;
+use store::json::{self, Value};
 use store::spec::{Capabilities, Spec};
 
 /// Tells of capabilities, new privileges, the keyring and system calls. For `emulation` see [`seccomp::filter`].
@@ -28,7 +28,10 @@ pub fn describe(page: &mut Page, spec: &Spec, emulation: bool) -> Result<()> {
     let privileges = if spec.process.no_new_privileges { "none by execve (no_new_privs)" } else { "as files say" };
     page.row("new privileges", [privileges.to_owned()]);
     page.row("keyring", ["a session keyring of its own".to_owned()]);
-    let mut lines = spec.linux.seccomp.as_ref().map_or_else(|| vec!["all".to_owned()], calls);
+    let mut lines = match &spec.linux.seccomp {
+        Some(text) => calls(&json::read(text.as_bytes(), "config.json: linux.seccomp")?),
+        None => vec!["all".to_owned()],
+    };
     if emulation {
         lines.push("those that change owners and identities, and make devices, do nothing and succeed".into());
     }

@@ -14,7 +14,7 @@ mod tests;
 use code::Code;
 use store::seccomp::{Profile, action};
 use store::spec::Spec;
-use store::{Error, Result};
+use store::{Error, Result, json};
 use verdict::Judge;
 
 /// The most instructions that the kernel takes (`BPF_MAXINSNS`).
@@ -42,8 +42,8 @@ pub fn filter(spec: &Spec, emulation: bool) -> Result<Vec<u8>> {
 
 /// The profile of a container, if it has one.
 fn profile(spec: &Spec) -> Result<Option<Profile>> {
-    let made = spec.linux.seccomp.as_ref().map(Profile::read).transpose();
-    made.map_err(|wrong| Error::Refused(format!("config.json: linux.seccomp: {wrong}")))
+    let text = spec.linux.seccomp.as_deref();
+    text.map(|text| json::read(text.as_bytes(), "config.json: linux.seccomp")).transpose()
 }
 
 fn compile(profile: Option<&Profile>, emulation: bool) -> Code {

@@ -87,6 +87,22 @@ fn depth_and_number_of_values_are_bounded() {
 }
 
 #[test]
+fn a_value_may_be_left_unread() {
+    let text = r#"{"a":{"b":[ {"c":1,"c":2}, 1e9 ],"d":{"b":1}},"b":{"a":{"b":2}}}"#;
+    let around = |path: &[&str]| read_around::<Value>(text.as_bytes(), path, "it");
+    let value = around(&["a", "b"]).unwrap();
+    assert_eq!(value["a"]["b"], Value::Raw(r#"[ {"c":1,"c":2}, 1e9 ]"#.into()));
+    assert_eq!(value.to_string(), text);
+    for path in [&["b"][..], &["a", "d"], &["d", "b"], &["b", "a", "b"]] {
+        assert!(around(path).unwrap_err().to_string().contains("twice"), "{path:?}");
+    }
+    for bad in [r#"{"a":[}"#, r#"{"a":[1}}"#, r#"{"a":"#, r#"{"a":"\x"}"#, r#"{"a":nul}"#, r#"{"a":1,"a":2}"#] {
+        assert!(read_around::<Value>(bad.as_bytes(), &["a"], "it").is_err(), "{bad}");
+    }
+    assert!(read_around::<Value>(b"{\"a\":\"\xff\"}", &["a"], "it").is_err());
+}
+
+#[test]
 fn errors_say_which_field_is_wrong() {
     let layer = |size: &str| format!(r#"{{"digest":"sha256:{HEX}","size":{size}}}"#);
     let manifest =

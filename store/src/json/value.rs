@@ -21,6 +21,8 @@ pub enum Value {
     Array(Vec<Value>),
     /// Fields, none of them twice.
     Object(Vec<(String, Value)>),
+    /// Any value, as JSON: it is written as it stands.
+    Raw(Box<str>),
 }
 
 impl Value {

@@ -26,6 +26,7 @@ fn write(value: &Value, text: &mut String, indent: Option<usize>) {
     let inner = indent.map(|indent| indent + 2);
     match value {
         Value::Null => text.push_str("null"),
+        Value::Raw(json) => text.push_str(json),
         Value::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
         Value::Number(number) => text.push_str(&number.to_string()),
         Value::String(string) => quote(string, text),

@@ -1,7 +1,7 @@
 //! Which profile a container gets: docker's default list, or a file in docker's format, the entries of which may depend
 //! on the container's capabilities, the machine and the kernel.
 
-use super::list::{ALLOWED, BY_CAPABILITY, FAMILIES, HEAD, NATIVE, ONLY, PERSONALITIES};
+use super::list::{ALLOWED, BY_CAPABILITY, FAMILIES, HEAD, LOW_FAMILIES, NATIVE, NO_NAMESPACES, PERSONALITIES};
 use super::schema::{FILE, check};
 use crate::error::{Doing, Error, Result};
 use crate::json::{self, Value, Wrong, object_of_present, quoted};
@@ -16,45 +16,47 @@ const LIMIT: u64 = 1 << 20;
 const MACHINE: [&str; 2] =
     if cfg!(target_arch = "x86_64") { ["amd64", "SCMP_ARCH_X86_64"] } else { ["arm64", "SCMP_ARCH_AARCH64"] };
 
-/// The default profile of a container with these bounding capabilities, in the runtime-spec's form.
-pub fn default(bounding: &[String]) -> Result<Value> {
-    let mut parts = vec![HEAD.to_owned()];
-    let mut entry = |names: &str, more: &str| {
+/// The default profile of a container with these bounding capabilities, in the runtime-spec's form, as JSON.
+pub fn default(bounding: &[String]) -> Box<str> {
+    // Of text, for it is written at each start: values would be made and taken apart again for as long.
+    let mut text = HEAD.to_owned();
+    let mut rule = |names: &str, rest: &str| {
         let names = names.replace(' ', "\",\"");
-        parts.push(format!("{{\"names\":[\"{names}\"],\"action\":\"SCMP_ACT_ALLOW\"{more}}}"));
+        text.extend(["{\"names\":[\"", &names, "\"],\"action\":\"SCMP_ACT_", rest, "},"]);
     };
-    entry(ALLOWED, "");
-    entry(NATIVE, "");
-    for (name, values) in [("socket", &FAMILIES[..]), ("personality", &PERSONALITIES)] {
-        for value in values {
-            entry(name, &format!(",\"args\":[{{\"index\":0,\"value\":{value},\"op\":\"SCMP_CMP_EQ\"}}]"));
+    let has = |capability: &str| bounding.iter().any(|own| own == capability);
+    if !has("CAP_SYS_ADMIN") {
+        for (name, rest) in NO_NAMESPACES {
+            rule(name, rest);
         }
     }
-    for (name, more) in ONLY {
-        entry(name, more);
+    rule(ALLOWED, "ALLOW\"");
+    rule(NATIVE, "ALLOW\"");
+    rule("socket", LOW_FAMILIES);
+    for (name, values) in [("socket", &FAMILIES[..]), ("personality", &PERSONALITIES)] {
+        for value in values {
+            rule(name, &format!("ALLOW\",\"args\":[{{\"index\":0,\"value\":{value},\"op\":\"SCMP_CMP_EQ\"}}]"));
+        }
     }
-    for (capability, names) in BY_CAPABILITY {
-        entry(names, &format!(",\"includes\":{{\"caps\":[\"{capability}\"]}}"));
+    for (_, names) in BY_CAPABILITY.iter().filter(|(capability, _)| has(capability)) {
+        rule(names, "ALLOW\"");
     }
-    let text = parts.join(",") + "]}";
-    let name = "the default seccomp profile";
-    json::read(text.as_bytes(), name).and_then(|document| resolved(&document, bounding, name))
+    text.pop(); // The last comma.
+    (text + "]}").into()
 }
 
 /// The profile in the file `path`, in docker's form or the runtime-spec's, for a container with these bounding
-/// capabilities; in the runtime-spec's form. What crate-sup could not put in force is refused (exit code 6).
-pub fn of_file(path: &Path, bounding: &[String]) -> Result<Value> {
+/// capabilities; in the runtime-spec's form, as JSON. What crate-sup could not put in force is refused (exit code 6).
+pub fn of_file(path: &Path, bounding: &[String]) -> Result<Box<str>> {
     let (mut bytes, name) = (Vec::new(), path.display().to_string());
     let read = File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes));
     read.doing(|| format!("reading {name}"))?;
     if bytes.len() as u64 > LIMIT {
         return Err(Error::Refused(format!("reading {name}: it is larger than {LIMIT} bytes")));
     }
-    json::read(&bytes, &name).and_then(|document| resolved(&document, bounding, &name))
-}
-
-fn resolved(document: &Value, bounding: &[String], name: &str) -> Result<Value> {
-    in_the_form_of_the_spec(document, bounding).map_err(|wrong| Error::Refused(format!("reading {name}: {wrong}")))
+    let profile = in_the_form_of_the_spec(&json::read(&bytes, &name)?, bounding);
+    let refused = |wrong| Error::Refused(format!("reading {name}: {wrong}"));
+    profile.map(|profile| profile.to_string().into()).map_err(refused)
 }
 
 fn in_the_form_of_the_spec(document: &Value, bounding: &[String]) -> std::result::Result<Value, Wrong> {

@@ -68,7 +68,7 @@ pub const BY_CAPABILITY: [(&str, &str); 14] = [
     ("CAP_PERFMON", "perf_event_open"),
 ];
 
-/// Address families of socket(2) that are let in besides those below 12, which [`ONLY`] has: not `AF_ALG` and `AF_VSOCK`,
+/// Address families of socket(2) that are let in besides [`LOW_FAMILIES`]: not `AF_ALG` and `AF_VSOCK`,
 /// nor what Linux no longer has.
 pub const FAMILIES: [u32; 25] =
     [13, 14, 15, 16, 17, 18, 21, 22, 24, 26, 27, 28, 29, 30, 31, 32, 33, 35, 36, 39, 41, 42, 43, 44, 45];
@@ -76,20 +76,19 @@ pub const FAMILIES: [u32; 25] =
 /// What personality(2) may set: `PER_LINUX`, `PER_LINUX32`, each with `UNAME26` or without, and what only asks.
 pub const PERSONALITIES: [u32; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
-/// Calls that are let in on a condition. Of clone(2), no flag that makes a namespace may be set (`CLONE_NEW*`).
-pub const ONLY: [(&str, &str); 2] = [
-    ("socket", r#","args":[{"index":0,"value":12,"op":"SCMP_CMP_LT"}]"#),
-    (
-        "clone",
-        r#","args":[{"index":0,"value":2114060288,"op":"SCMP_CMP_MASKED_EQ"}],"excludes":{"caps":["CAP_SYS_ADMIN"]}"#,
-    ),
+/// Without `CAP_SYS_ADMIN`: of clone(2), no flag that makes a namespace may be set (`CLONE_NEW*`). Those of clone3(2) lie in
+/// memory, where no filter sees them: programs that are told that it does not exist (`ENOSYS`) do with clone(2).
+pub const NO_NAMESPACES: [(&str, &str); 2] = [
+    ("clone3", r#"ERRNO","errnoRet":38"#),
+    ("clone", r#"ALLOW","args":[{"index":0,"value":2114060288,"op":"SCMP_CMP_MASKED_EQ"}]"#),
 ];
 
-/// What the profile begins with. The flags of clone3(2) lie in memory, where no filter sees them: programs that are told
-/// that it does not exist (`ENOSYS`) do with clone(2).
-pub const HEAD: &str = concat!(
-    r#"{"defaultAction":"SCMP_ACT_ERRNO","archMap":["#,
-    r#"{"architecture":"SCMP_ARCH_X86_64","subArchitectures":["SCMP_ARCH_X86","SCMP_ARCH_X32"]},"#,
-    r#"{"architecture":"SCMP_ARCH_AARCH64","subArchitectures":["SCMP_ARCH_ARM"]}],"syscalls":["#,
-    r#"{"names":["clone3"],"action":"SCMP_ACT_ERRNO","errnoRet":38,"excludes":{"caps":["CAP_SYS_ADMIN"]}}"#
-);
+/// Address families of socket(2) that are let in.
+pub const LOW_FAMILIES: &str = r#"ALLOW","args":[{"index":0,"value":12,"op":"SCMP_CMP_LT"}]"#;
+
+/// What the profile begins with.
+pub const HEAD: &str = if cfg!(target_arch = "x86_64") {
+    r#"{"defaultAction":"SCMP_ACT_ERRNO","architectures":["SCMP_ARCH_X86_64","SCMP_ARCH_X86","SCMP_ARCH_X32"],"syscalls":["#
+} else {
+    r#"{"defaultAction":"SCMP_ACT_ERRNO","architectures":["SCMP_ARCH_AARCH64","SCMP_ARCH_ARM"],"syscalls":["#
+};

@@ -175,7 +175,11 @@ impl FromJson for Linux {
             masked_paths: fields.take_or_default("maskedPaths")?,
             readonly_paths: fields.take_or_default("readonlyPaths")?,
             sysctl: fields.take_or_default("sysctl")?,
-            seccomp: fields.take("seccomp")?,
+            seccomp: match fields.take("seccomp")? {
+                Value::Null => None,
+                Value::Raw(json) => Some(json).filter(|json| **json != *"null"),
+                read => Some(read.to_string().into()),
+            },
             resources: fields.take("resources")?,
         })
     }
@@ -188,7 +192,7 @@ impl From<&Linux> for Value {
             ("maskedPaths", linux.masked_paths.iter().collect()),
             ("readonlyPaths", linux.readonly_paths.iter().collect()),
             ("sysctl", Some(&linux.sysctl).filter(|all| !all.is_empty()).into()),
-            ("seccomp", linux.seccomp.clone().into()),
+            ("seccomp", linux.seccomp.clone().map_or(Value::Null, Value::Raw)),
             ("resources", linux.resources.as_ref().into()),
         ])
     }

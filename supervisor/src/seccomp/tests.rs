@@ -53,7 +53,7 @@ fn first(argument: u64) -> [u64; 6] {
 }
 
 fn default_of(bounding: &[String]) -> Profile {
-    Profile::read(&store::seccomp::default(bounding).unwrap()).unwrap()
+    json::read(store::seccomp::default(bounding).as_bytes(), "it").unwrap()
 }
 
 fn number(name: &str, machine: &calls::Machine) -> u32 {
@@ -311,15 +311,15 @@ fn what_the_kernel_would_not_take_is_refused() {
         let rules: Vec<String> = (0..count).map(rule).collect();
         let text = format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{}]}}"#, rules.join(","));
         let mut spec = Spec::default();
-        spec.linux.seccomp = Some(json::read(text.as_bytes(), "it").unwrap());
+        spec.linux.seccomp = Some(text.into());
         filter(&spec, false)
     };
     assert!(with(100).unwrap().len() <= 8 * LIMIT);
     assert!(with(200).unwrap_err().to_string().contains("the kernel takes 4096"));
     let mut spec = Spec::default();
-    spec.linux.seccomp = Some(json::read(b"{\"defaultAction\":\"X\"}", "it").unwrap());
+    spec.linux.seccomp = Some("{\"defaultAction\":\"X\"}".into());
     let told = filter(&spec, false).unwrap_err().to_string();
-    assert_eq!(told, "config.json: linux.seccomp: defaultAction: \"X\" is not supported");
+    assert_eq!(told, "reading config.json: linux.seccomp: defaultAction: \"X\" is not supported");
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn common_calls_are_judged_soon() {
 #[ignore = "it only prints"]
 fn how_long_it_takes() {
     let mut spec = Spec::default();
-    spec.linux.seccomp = Some(store::seccomp::default(&[]).unwrap());
+    spec.linux.seccomp = Some(store::seccomp::default(&[]));
     let text = Value::from(&spec).to_string();
     let time = |what: &str, work: &dyn Fn()| {
         let start = std::time::Instant::now();
