@@ -47,7 +47,6 @@ fn profile(spec: &Spec) -> Result<Option<Profile>> {
 }
 
 fn compile(profile: Option<&Profile>, emulation: bool) -> Code {
-    let judge = Judge::new(profile, emulation);
     let mut code = Code::default();
     let foreign = code.end(if profile.is_some() { action::KILL_PROCESS } else { action::ALLOW });
     let others = calls::OTHERS
@@ -55,7 +54,8 @@ fn compile(profile: Option<&Profile>, emulation: bool) -> Code {
         .filter(|machine| profile.is_none_or(|profile| profile.architectures.iter().any(|name| name == machine.name)));
     // The native one last: code is made from its end on, and this one is to be nearest to the beginning.
     let machines = others.chain([&calls::NATIVE]);
-    let parts: Vec<_> = machines.map(|machine| (machine.audit, code.machine(&judge.ranges(machine)))).collect();
+    let mut part = |machine| code.machine(&Judge::new(profile, emulation, machine).ranges());
+    let parts: Vec<_> = machines.map(|machine| (machine.audit, part(machine))).collect();
     code.dispatch(&parts, foreign);
     code
 }

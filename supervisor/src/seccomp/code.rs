@@ -59,12 +59,12 @@ impl Code {
     }
 
     /// Decides by the number of the call, in which `ranges` are in order and begin with 0.
-    pub fn machine(&mut self, ranges: &[(u32, Verdict)]) -> Label {
+    pub fn machine(&mut self, ranges: &[(u32, &Verdict)]) -> Label {
         self.tree(ranges);
         self.step(LOAD, NUMBER)
     }
 
-    fn tree(&mut self, ranges: &[(u32, Verdict)]) -> Label {
+    fn tree(&mut self, ranges: &[(u32, &Verdict)]) -> Label {
         let (low, high) = ranges.split_at(ranges.len() / 2);
         match (low, high) {
             ([], [(_, verdict), ..]) => self.verdict(verdict),

@@ -10,6 +10,10 @@ const EPERM: u32 = action::ERRNO | 1;
 const ENOSYS: u32 = action::ERRNO | 0x26;
 const DONE: u32 = action::ERRNO;
 
+/// How many calls the texts name.
+const X86_CALLS: usize = 460;
+const NATIVE_CALLS: usize = if cfg!(target_arch = "x86_64") { 384 } else { 326 };
+
 /// What the kernel does with a filter; every step that it takes is one more in `steps`.
 fn run(code: &[u8], architecture: u32, number: u32, arguments: [u64; 6], steps: &mut usize) -> u32 {
     let mut data = [number.to_ne_bytes(), architecture.to_ne_bytes(), [0; 4], [0; 4]].concat();
@@ -57,7 +61,15 @@ fn default_of(bounding: &[String]) -> Profile {
 }
 
 fn number(name: &str, machine: &calls::Machine) -> u32 {
-    machine.calls().find(|(_, own)| *own == name).unwrap_or_else(|| panic!("no {name}")).0
+    let number = machine.number(name).unwrap_or_else(|| panic!("no {name}"));
+    number.try_into().unwrap()
+}
+
+/// In the order of their numbers.
+fn calls_of(machine: &calls::Machine) -> Vec<(u32, &str)> {
+    let mut all: Vec<_> = machine.calls().map(|(_, name)| (number(name, machine), name)).collect();
+    all.sort_unstable();
+    all
 }
 
 #[test]
@@ -71,15 +83,18 @@ fn knows_the_numbers_of_calls() {
         ("set_mempolicy_home_node", libc::SYS_set_mempolicy_home_node),
         ("mseal", libc::SYS_mseal),
     ] {
-        assert_eq!(i64::from(number(name, &calls::NATIVE)), wanted, "{name}");
+        assert_eq!(i64::from(number(name, calls::NATIVE)), wanted, "{name}");
     }
-    let newest = |machine: &calls::Machine| machine.calls().last().unwrap();
-    assert_eq!(newest(&calls::NATIVE), (470, "listns"));
+    for machine in [calls::NATIVE].iter().chain(calls::OTHERS) {
+        let known = calls_of(machine);
+        assert_eq!(known.last(), Some(&(470, "listns")));
+        assert!(machine.number("").is_none() && machine.number("no_such_call").is_none());
+        assert_eq!(known.len(), if machine.bits == 32 { X86_CALLS } else { NATIVE_CALLS });
+    }
     for machine in calls::OTHERS {
-        assert_eq!(newest(machine), (470, "listns"));
         let Ok(text) = std::fs::read_to_string("/usr/include/x86_64-linux-gnu/asm/unistd_32.h") else { continue };
         let lines = text.lines().filter_map(|line| line.strip_prefix("#define __NR_")?.split_once(' '));
-        let known: Vec<_> = machine.calls().collect();
+        let known = calls_of(machine);
         for (name, wanted) in lines {
             assert!(known.contains(&(wanted.parse().unwrap(), name)), "{name} {wanted}");
         }
@@ -121,7 +136,7 @@ fn the_default_profile_judges_each_call() {
         ("listns", [0; 6], ENOSYS, ENOSYS),
         ("chown", [0; 6], allow, allow),
     ] {
-        for (machine, architecture) in [(&calls::NATIVE, X86_64), (&calls::OTHERS[0], X86)] {
+        for (machine, architecture) in [(calls::NATIVE, X86_64), (calls::OTHERS[0], X86)] {
             let arguments =
                 if architecture == X86 { arguments.map(|argument| argument & 0xffff_ffff) } else { arguments };
             // Those of 32 bits have nothing left that told them apart.
@@ -169,7 +184,7 @@ fn emulates_where_one_id_is_mapped() {
     let denied = Profile { rules: Vec::new(), ..profile.clone() };
     let (confined, alone) = (compile(Some(&profile), true).bytes(), compile(None, true).bytes());
     let denied = compile(Some(&denied), true).bytes();
-    for (machine, architecture) in [(&calls::NATIVE, X86_64), (&calls::OTHERS[0], X86)] {
+    for (machine, architecture) in [(calls::NATIVE, X86_64), (calls::OTHERS[0], X86)] {
         let is = |code: &[u8], name: &str, arguments: [u64; 6], wanted: u32| {
             assert_eq!(judge(code, architecture, number(name, machine), arguments), wanted, "{name} {architecture:x}");
         };
@@ -190,7 +205,7 @@ fn emulates_where_one_id_is_mapped() {
         is(&confined, "mount", [0; 6], EPERM);
     }
     for name in ["chown32", "setresuid32", "setgroups32"] {
-        assert_eq!(judge(&confined, X86, number(name, &calls::OTHERS[0]), [0; 6]), DONE, "{name}");
+        assert_eq!(judge(&confined, X86, number(name, calls::OTHERS[0]), [0; 6]), DONE, "{name}");
     }
     assert_eq!(judge(&alone, X86_64, 999, [0; 6]), action::ALLOW);
     assert_eq!(judge(&alone, 1, 0, [0; 6]), action::ALLOW);
@@ -275,7 +290,8 @@ impl Dice {
 
 #[test]
 fn a_filter_says_what_the_profile_says() {
-    let names: Vec<&str> = calls::NATIVE.calls().map(|(_, name)| name).filter(|name| *name != "ioctl").collect();
+    let names: Vec<&str> =
+        calls_of(calls::NATIVE).into_iter().map(|(_, name)| name).filter(|name| *name != "ioctl").collect();
     let mut dice = Dice(5);
     let mut verdicts = std::collections::BTreeSet::new();
     for _ in 0..300 {
@@ -284,8 +300,8 @@ fn a_filter_says_what_the_profile_says() {
         let is_named = |name: &str| {
             profile.rules.iter().any(|rule| rule.action != profile.default && rule.names.iter().any(|own| own == name))
         };
-        let newest = calls::NATIVE.calls().filter(|(_, name)| is_named(name)).last();
-        for (number, name) in calls::NATIVE.calls().filter(|(_, name)| *name != "ioctl") {
+        let newest = calls_of(calls::NATIVE).into_iter().rfind(|(_, name)| is_named(name));
+        for (number, name) in calls_of(calls::NATIVE).into_iter().filter(|(_, name)| *name != "ioctl") {
             let arguments = std::array::from_fn(|_| dice.value());
             let later = profile.default != action::ALLOW && newest.is_none_or(|(newest, _)| number > newest);
             let wanted = if later { ENOSYS } else { naive(&profile, name, arguments) };
@@ -327,7 +343,7 @@ fn common_calls_are_judged_soon() {
     let code = compile(Some(&default_of(&[])), false).bytes();
     for name in ["read", "write", "openat", "futex", "close", "mmap", "epoll_pwait"] {
         let mut steps = 0;
-        run(&code, calls::NATIVE.audit, number(name, &calls::NATIVE), [0; 6], &mut steps);
+        run(&code, calls::NATIVE.audit, number(name, calls::NATIVE), [0; 6], &mut steps);
         assert!(steps <= 14, "{name}: {steps}");
     }
 }

@@ -1,8 +1,6 @@
 //! What happens to each call: what a profile says, together with our own rules.
 
-use super::calls::Machine;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use super::calls::{Machine, NUMBERS};
 use store::seccomp::{Condition, Operator, Profile, Rule, action};
 
 /// A call that this kernel does not have.
@@ -24,102 +22,142 @@ pub struct Verdict {
     pub otherwise: u32,
 }
 
+/// What is done with the calls of x32.
+static X32_CALLS: Verdict = Verdict::always(NO_SUCH_CALL);
+
 impl Verdict {
-    fn always(otherwise: u32) -> Self {
+    const fn always(otherwise: u32) -> Self {
         Self { checks: Vec::new(), otherwise }
     }
 }
 
-/// Runs of numbers with equal verdicts.
-#[derive(Default)]
-struct Ranges(Vec<(u32, Verdict)>);
-
-impl Ranges {
-    /// From this number on, the verdict is this one.
-    fn add(&mut self, first: u32, verdict: &Verdict) {
-        if self.0.last().is_none_or(|(_, last)| last != verdict) {
-            self.0.push((first, verdict.clone()));
-        }
-    }
-}
-
-/// Says what is done with calls.
+/// Says what is done with the calls of an architecture.
 pub struct Judge<'a> {
-    /// What happens to calls that the profile does not name.
-    default: u32,
-    /// What happens to those that came later.
-    later: u32,
-    rules: HashMap<&'a str, Vec<&'a Rule>, BuildHasherDefault<Fnv>>,
+    machine: &'a Machine,
+    /// All verdicts: the first is that of calls that the profile does not name, the second that of calls which came later.
+    verdicts: Vec<Verdict>,
+    /// By number, which of them.
+    calls: [usize; NUMBERS],
+    /// From this number on, there are none that the profile names.
+    newest: usize,
     confined: bool,
-    emulation: bool,
 }
+
+const DEFAULT: usize = 0;
+const LATER: usize = 1;
 
 impl<'a> Judge<'a> {
     /// Without a profile, all calls are let in; for `emulation` see [`super::filter`].
-    pub fn new(profile: Option<&'a Profile>, emulation: bool) -> Self {
+    pub fn new(profile: Option<&Profile>, emulation: bool, machine: &'a Machine) -> Self {
         let default = profile.map_or(action::ALLOW, |profile| profile.default);
         let lets_in = [action::ALLOW, action::LOG, action::TRACE].contains(&(default & 0xffff_0000));
-        let mut rules: HashMap<_, Vec<&Rule>, _> = HashMap::default();
-        // What says what happens anyway says nothing (libseccomp has it so).
-        let all = profile.map_or(&[][..], |profile| &profile.rules).iter().filter(|rule| rule.action != default);
-        for (name, rule) in all.flat_map(|rule| rule.names.iter().map(move |name| (name.as_str(), rule))) {
-            rules.entry(name).or_default().push(rule);
-        }
         let later = if lets_in { default } else { NO_SUCH_CALL };
-        Self { default, later, rules, confined: profile.is_some(), emulation }
+        let verdicts = vec![Verdict::always(default), Verdict::always(later)];
+        let mut judge = Self { machine, verdicts, calls: [LATER; NUMBERS], newest: 0, confined: profile.is_some() };
+        for (number, _) in machine.calls() {
+            judge.calls[number] = DEFAULT;
+        }
+        // What says what happens anyway says nothing (libseccomp has it so).
+        let rules = profile.map_or(&[][..], |profile| &profile.rules).iter().filter(|rule| rule.action != default);
+        for rule in rules {
+            judge.rule(rule);
+        }
+        if lets_in {
+            judge.newest = NUMBERS;
+        }
+        if emulation {
+            judge.emulate();
+        }
+        if let Some(number) = machine.number("ioctl").filter(|_| judge.confined) {
+            // The kernel takes the lower half of the request alone (CVE-2019-7303).
+            let typing = TYPING.map(|request| (vec![masked(1, 0xffff_ffff, request)], refuse(libc::EPERM)));
+            judge.own(number).checks.splice(0..0, typing);
+        }
+        judge
+    }
+
+    fn rule(&mut self, rule: &Rule) {
+        let always = rule.conditions.is_empty().then(|| self.add(Verdict::always(rule.action)));
+        for number in rule.names.iter().filter_map(|name| self.machine.number(name)) {
+            self.newest = self.newest.max(number + 1);
+            let before = self.calls[number];
+            if before != DEFAULT && self.verdicts[before].checks.is_empty() {
+                continue; // An earlier rule is about all calls of the name.
+            }
+            if let Some(place) = always {
+                self.calls[number] = place; // Whatever else is said of some of them.
+            } else {
+                let bits = self.machine.bits;
+                add_checks(self.own(number), rule, bits);
+            }
+        }
+    }
+
+    fn add(&mut self, verdict: Verdict) -> usize {
+        self.verdicts.push(verdict);
+        self.verdicts.len() - 1
+    }
+
+    /// The verdict about this call, which is about no other.
+    fn own(&mut self, number: usize) -> &mut Verdict {
+        let before = self.calls[number];
+        if self.verdicts[before].checks.is_empty() {
+            self.calls[number] = self.add(self.verdicts[before].clone());
+        }
+        &mut self.verdicts[self.calls[number]]
     }
 
     /// All numbers in runs of equal verdicts: the first of each run, in their order.
-    pub fn ranges(&self, machine: &Machine) -> Vec<(u32, Verdict)> {
-        let later = Verdict::always(self.later);
-        let mut ranges = Ranges::default();
-        let (mut next, mut newest) = (0, 0);
-        for (number, name) in machine.calls() {
-            if number > next {
-                ranges.add(next, &later);
+    pub fn ranges(&self) -> Vec<(u32, &Verdict)> {
+        let mut ranges: Vec<(u32, &Verdict)> = Vec::with_capacity(NUMBERS);
+        let mut last = None;
+        let calls = self.calls[..self.newest].iter().copied().chain([LATER]);
+        for (number, place) in (0..).zip(calls) {
+            let verdict = &self.verdicts[place];
+            if last != Some(place) && ranges.last().is_none_or(|(_, last)| *last != verdict) {
+                ranges.push((number, verdict));
             }
-            ranges.add(number, &self.verdict(name, machine));
-            next = number + 1;
-            newest = if self.rules.contains_key(name) { next } else { newest };
+            last = Some(place);
         }
-        if self.later != self.default {
-            ranges.0.retain(|(first, _)| *first < newest);
-            next = newest;
+        if self.confined && self.machine.name == "SCMP_ARCH_X86_64" {
+            ranges.push((X32, &X32_CALLS));
         }
-        ranges.add(next, &later);
-        if self.confined && machine.name == "SCMP_ARCH_X86_64" {
-            ranges.add(X32, &Verdict::always(NO_SUCH_CALL));
-        }
-        ranges.0
+        ranges
     }
 
-    /// What is done with the call of this name.
-    pub fn verdict(&self, name: &str, machine: &Machine) -> Verdict {
-        let mut verdict = Verdict::always(self.default);
-        for rule in self.rules.get(name).into_iter().flatten() {
-            if rule.conditions.is_empty() {
-                // It is about all calls of the name, whatever else is said of some.
-                verdict = Verdict::always(rule.action);
-                break;
+    /// Where one id is mapped, what changes owners and identities cannot work, nor can device nodes be made: where such
+    /// calls are let in, they do nothing and succeed.
+    fn emulate(&mut self) {
+        let done = refuse(0);
+        let devices = |argument| {
+            [libc::S_IFCHR, libc::S_IFBLK].map(|kind| (vec![masked(argument, libc::S_IFMT.into(), kind.into())], done))
+        };
+        let always = self.add(Verdict::always(done));
+        for name in EMULATED {
+            for name in [name, &format!("{name}32")] {
+                if let Some(number) = self.let_in(name) {
+                    self.calls[number] = always;
+                }
             }
-            add_checks(&mut verdict, rule, machine);
         }
-        if self.emulation && verdict == Verdict::always(action::ALLOW) {
-            emulate(&mut verdict, name);
+        for (name, argument) in [("mknod", 1), ("mknodat", 2)] {
+            if let Some(number) = self.let_in(name) {
+                self.own(number).checks.extend(devices(argument));
+            }
         }
-        if self.confined && name == "ioctl" {
-            // The kernel takes the lower half of the request alone (CVE-2019-7303).
-            let typing = TYPING.map(|request| (vec![masked(1, 0xffff_ffff, request)], refuse(libc::EPERM)));
-            verdict.checks.splice(0..0, typing);
-        }
-        verdict
+    }
+
+    /// The number of a call that is always let in.
+    fn let_in(&self, name: &str) -> Option<usize> {
+        let is = |number: &usize| self.verdicts[self.calls[*number]] == Verdict::always(action::ALLOW);
+        self.machine.number(name).filter(is)
     }
 }
 
 /// Adds what a rule with conditions says. Where several are about one argument, each stands for itself, as runc and crun
 /// have it.
-fn add_checks(verdict: &mut Verdict, rule: &Rule, machine: &Machine) {
-    let bits = u64::MAX >> (64 - machine.bits);
+fn add_checks(verdict: &mut Verdict, rule: &Rule, bits: u32) {
+    let bits = u64::MAX >> (64 - bits);
     let cut = |condition: &Condition| Condition {
         value: condition.value & bits,
         second: condition.second & condition.value & bits,
@@ -134,27 +172,9 @@ fn add_checks(verdict: &mut Verdict, rule: &Rule, machine: &Machine) {
     }
 }
 
-/// Where one id is mapped, what changes owners and identities cannot work, nor can device nodes be made.
-fn emulate(verdict: &mut Verdict, name: &str) {
-    let done = refuse(0);
-    let devices = |argument| {
-        [libc::S_IFCHR, libc::S_IFBLK].map(|kind| (vec![masked(argument, libc::S_IFMT.into(), kind.into())], done))
-    };
-    match name {
-        "capset" => verdict.otherwise = done,
-        "mknod" => verdict.checks.extend(devices(1)),
-        "mknodat" => verdict.checks.extend(devices(2)),
-        _ => {
-            let plain = name.strip_suffix("32").unwrap_or(name);
-            if EMULATED.contains(&plain) {
-                verdict.otherwise = done;
-            }
-        }
-    }
-}
-
 /// Those that do nothing and succeed; each also as the call of i386 that takes ids of 32 bits.
-const EMULATED: [&str; 13] = [
+const EMULATED: [&str; 14] = [
+    "capset",
     "chown",
     "fchown",
     "fchownat",
@@ -177,25 +197,4 @@ fn refuse(number: i32) -> u32 {
 
 fn masked(argument: u8, mask: u64, value: u64) -> Condition {
     Condition { argument, operator: Operator::MaskedEqual, value: mask, second: value }
-}
-
-/// FNV-1a: names are few and short, and chosen by whoever runs the container.
-pub struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
 }
