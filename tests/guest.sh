@@ -56,6 +56,23 @@ initramfs() {
 	none_left
 }
 
+# A second root; in a user namespace of its own a procfs without masks, which it may have beside another one.
+out_of_initramfs() {
+	own='unshare -Ur -m -p -f sh -c "mount -t proc proc /tmp && cat /tmp/1/comm"'
+	attack chroot /tmp /init >/tmp/won
+	has /tmp/won 'chroot: won'
+	id=$(crate run -d -v /bin/attack:/attack:ro --security-opt seccomp=unconfined $IMAGE sleep 600)
+	for in in "crate exec $id" "crate run --rm -v /bin/attack:/attack:ro --security-opt seccomp=unconfined $IMAGE"; do
+		$in /attack chroot /tmp /init >/tmp/held
+		has /tmp/held 'second chroot: No such file or directory'
+		$in unshare -Ur -m true || fail 'no user namespace: this shows nothing'
+		$in sh -c "$own" && fail "$in: a procfs without masks"
+	done
+	same procfs "$(crate run --rm --privileged $IMAGE sh -c "$own")" cat
+	crate rm -f "$id"
+	none_left
+}
+
 root_pids() {
 	id=$(crate run -d --pids-limit 20 $IMAGE sh -c "sh -c '$forks' & exec sleep 600")
 	eventually grep -q 'max [1-9]' "$(group "$id")/pids.events"
@@ -190,8 +207,8 @@ checked() {
 	grep cgroups /tmp/checked | grep -q '^works.*memory in version 2' || { cat /tmp/checked; fail 'cgroups do not work'; }
 }
 
-for case in initramfs root_pids root_memory root_cpu root_exec root_shown root_killed checked user_undelegated user_delegated \
-	user_without_cpu unmounted; do
+for case in initramfs out_of_initramfs root_pids root_memory root_cpu root_exec root_shown root_killed checked user_undelegated \
+	user_delegated user_without_cpu unmounted; do
 	echo "vm begin $case"
 	($case) 2>&1 && echo "vm ok $case"
 done

@@ -11,7 +11,7 @@ pack() {
 	local host=$WORK/host program
 	mkdir -p "$host"/{bin,proc,sys,dev,tmp,run,etc,home}
 	for program in crate crate-fetch crate-store crate-sup crate-init; do cp "$CRATE_STAGE/bin/$program" "$host/bin/"; done
-	cp /bin/busybox "$host/bin/"
+	cp /bin/busybox "$CRATE_STAGE/bin/attack" "$host/bin/"
 	cp "$IMAGES/vm/overlay.ko" "$host/"
 	sh "$TESTS/image.sh" layout "$WORK/layout" busybox:1 '{"Env":["PATH=/bin"]}' "$IMAGES/busybox.tar"
 	tar -cf "$host/image.tar" -C "$WORK/layout" .
@@ -42,6 +42,9 @@ told() { # CASE: it went well in the emulated machine
 
 # N8: in an initramfs the root file system can be neither moved nor left by pivot_root.
 test_N8_initramfs() { told initramfs; }
+
+# N8, E13: what crate covers there is not climbed to, and no procfs of it serves to have another.
+test_ways_out_in_an_initramfs() { told out_of_initramfs; }
 
 # E19
 test_E19_pids_as_root() { told root_pids; }

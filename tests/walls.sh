@@ -154,6 +154,42 @@ test_second_chroot() {
 	fi
 }
 
+# in_jail PROPAGATION plain|mount SCRIPT: after chroot(2) to a directory, or to one that is a mount point, in a mount namespace whose
+# mounts are of that propagation.
+in_jail() {
+	unshare --mount --propagation "$1" sh -c '
+		mkdir -p "jail/$1" jail/proc jail/dev jail/sys jail/tmp
+		[ "$2" = plain ] || mount --bind jail jail
+		mount --bind "$1" "jail/$1"
+		for dir in /proc /dev /sys; do mount --rbind $dir jail$dir; done
+		cp /bin/busybox jail/
+		exec chroot jail /busybox sh -c "$3"' sh "$CRATE_STAGE" "$2" "$3"
+}
+
+# The root that crate is started with may be one of chroot(2): nothing beyond it is let in, and no mount gets there.
+test_second_chroot_where_the_first_is_around_crate() { # N8
+	only root # In a chroot the kernel makes no user namespace.
+	have "$BUSYBOX"
+	local propagation kind
+	echo secret >secret
+	for propagation in private shared; do
+		for kind in plain mount; do
+			expect_code 0 in_jail $propagation $kind "
+				attack chroot /tmp $WORK/secret
+				set -e
+				/busybox cat /proc/self/mountinfo >before
+				crate run --name jailed -d -v $CRATE_STAGE/bin/attack:/attack:ro $BUSYBOX probe wait
+				/busybox cat /proc/self/mountinfo >after
+				crate exec jailed /attack chroot /tmp $WORK/secret
+				crate rm -f jailed
+				crate run --rm -v $CRATE_STAGE/bin/attack:/attack:ro $BUSYBOX /attack chroot /tmp $WORK/secret"
+			same 'ways that won' "$(grep ': won$' "$WORK/out")" 'second chroot: won' # It is the one without a container.
+			same 'ways that did not' "$(grep -c '^second chroot: No such' "$WORK/out")" 2
+			cmp jail/before jail/after || fail 'a mount of the container is seen outside'
+		done
+	done
+}
+
 # --- handles, devices ---
 
 test_files_by_their_handles() { # CAP_DAC_READ_SEARCH of docker before 1.0 ("shocker")

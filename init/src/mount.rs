@@ -14,6 +14,9 @@ use core::ffi::CStr;
 /// The code that asks the supervisor for another way to the same root filesystem.
 const OVERLAY_REFUSED: u8 = 1;
 
+/// The largest table of mounts, in bytes: the kernel makes 100,000 mounts in a namespace (sysctl fs.mount-max).
+const TABLE: usize = 8 << 20;
+
 /// What keeps a user namespace from mounting a procfs or sysfs.
 const MASKED: &str = "that of the container around this one is masked: \
     docker, podman, crate: --security-opt unmask=ALL, or --privileged; or --network host here, for sysfs";
@@ -229,17 +232,77 @@ fn existing(root: &Root, path: &CStr) -> Result<Option<Fd>> {
     }
 }
 
-/// Makes the root filesystem the root of this mount namespace, and lets go of the host's.
+/// Makes every mount of this namespace private, so that nothing done here reaches another one: those too that a chroot(2)
+/// of the caller's leaves out.
+pub fn make_private() -> Result<()> {
+    let open = |path: &CStr| sys::open(path, libc::O_PATH | libc::O_DIRECTORY).doing("opening ", path);
+    let (root, here) = (open(c"/")?, open(c".")?);
+    enter_top()?;
+    sys::make_private().doing("making mounts private: ", c"/")?;
+    // What the plan names is named as the caller sees it.
+    sys::fchdir(&root).and_then(|()| sys::chroot_here()).doing("going back to ", c"/")?;
+    sys::fchdir(&here).doing("going back to ", c".")
+}
+
+/// Makes the topmost directory of this mount namespace the root and the working directory of this process.
+fn enter_top() -> Result<()> {
+    let own = sys::own_process().and_then(|process| sys::setns(&process, libc::CLONE_NEWNS));
+    own.doing("going to the top of the mount namespace: ", c"/")
+}
+
+/// Makes the root filesystem the root of this mount namespace, and lets go of the host's: all of it, whatever directory the
+/// caller's root is. What stays above the new root would be in reach of who can change the root once more.
 pub fn pivot(root: &Root) -> Result<()> {
+    enter_top()?;
     sys::fchdir(&root.dir).doing("entering the root filesystem ", c"/")?;
     match sys::pivot_root() {
-        Ok(()) => sys::detach_here().doing("letting go of the host's ", c"/")?,
-        // The first root filesystem of an initramfs has no parent that could be pivoted to: cover it.
-        Err(Errno::INVAL) => {
-            sys::move_over_root().doing("covering ", c"/")?;
-            sys::chroot_here().doing("changing root to ", c"/")?;
-        }
+        Ok(()) => sys::detach(c".").doing("letting go of the host's ", c"/")?,
+        Err(Errno::INVAL) => cover()?,
         Err(errno) => return Err(errno).doing("pivoting to ", c"/"),
     }
     sys::chdir(c"/").doing("entering ", c"/")
+}
+
+/// Covers the first root filesystem of an initramfs, which has no parent that could be pivoted to: nothing leads from the
+/// cover to what is below. What else is mounted there goes: a user namespace could mount a procfs of its own as long as the
+/// host's is there, of which nothing is masked.
+fn cover() -> Result<()> {
+    sys::move_over_root().doing("covering ", c"/")?;
+    let path = c"/proc/self/mountinfo";
+    let table = sys::open(path, libc::O_RDONLY).and_then(|file| sys::read(&file, TABLE)).doing("reading ", path)?;
+    if table.len() > TABLE {
+        return Err(Error::about("", path, " is longer than 8 MiB"));
+    }
+    // Paths still lead to what is covered. There is nothing to be let go where they are the cover's.
+    for place in table.split(|byte| *byte == b'\n').filter_map(mount_point).filter(|place| place.as_c_str() != c"/") {
+        match sys::detach(&place) {
+            Ok(()) | Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => {}
+            Err(errno) => return Err(errno).doing("letting go of the host's ", &place),
+        }
+    }
+    sys::chroot_here().doing("changing root to ", c"/")
+}
+
+/// Where a line of proc_pid_mountinfo(5) says that something is mounted.
+fn mount_point(line: &[u8]) -> Option<CString> {
+    let mut bytes = line.split(|byte| *byte == b' ').nth(4)?.iter().copied();
+    let mut path = Vec::new();
+    while let Some(byte) = bytes.next() {
+        // `\040` is a space.
+        let octal = |number: u8, digit: u8| number << 3 | digit & 7;
+        path.push(if byte == b'\\' { bytes.by_ref().take(3).fold(0, octal) } else { byte });
+    }
+    CString::new(path).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_mount_points() {
+        let line = b"31 23 0:28 / /sys/fs/a\\040b\\134c rw - tmpfs tmpfs rw";
+        assert_eq!(mount_point(line).unwrap().as_c_str(), c"/sys/fs/a b\\c");
+        assert!(mount_point(b"").is_none() && mount_point(b"31 23 0:28 /").is_none());
+    }
 }

@@ -82,7 +82,7 @@ impl State {
         match option.to_str().unwrap_or_default() {
             "--error-fd" => ERROR_FD.store(number(next()?)?, Ordering::Relaxed),
             "--no-stdin" => sys::null_stdin().doing("opening ", c"/dev/null")?,
-            "--private" => sys::make_private().doing("making mounts private: ", c"/")?,
+            "--private" => mount::make_private()?,
             "--hostname" => {
                 let name = next()?;
                 sys::sethostname(name).doing("setting the host name to ", name)?;

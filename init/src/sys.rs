@@ -313,10 +313,10 @@ pub fn pivot_root() -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_pivot_root, here, here) }).map(drop)
 }
 
-/// umount2(2) of what the working directory's mount point shows, with all below.
-pub fn detach_here() -> Result<()> {
-    // SAFETY: the path is constant.
-    done(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) })
+/// umount2(2) of what is mounted at `path`, with all below.
+pub fn detach(path: &CStr) -> Result<()> {
+    // SAFETY: the path is NUL-terminated.
+    done(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) })
 }
 
 /// Moves the working directory's mount over the root (mount(2)).

@@ -159,6 +159,12 @@ pub fn fork_sibling() -> Result<Option<Fd>> {
     Ok((child != 0).then_some(Fd(pidfd)))
 }
 
+/// A pidfd of this process. Since Linux 5.3.
+pub fn own_process() -> Result<Fd> {
+    // SAFETY: numbers only. The descriptor is close-on-exec.
+    check(unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) }).map(Fd)
+}
+
 /// setns(2) to several namespaces of the process that a pidfd names. Since Linux 5.8.
 pub fn setns(process: &Fd, namespaces: c_int) -> Result<()> {
     // SAFETY: numbers only.
