@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """targets.py images LAYER.tar CANARY DIR: write an OCI image layout at DIR with an image for each case, named as it is.
-targets.py plant ROOT CASE CANARY: make what the case has below a directory.
+targets.py plant DIR CANARY: make what each case has below a directory of DIR, named as the case is.
 targets.py cases: print each case and the exit code of a container that has it, with a directory of the host mounted on
 /target and a file on /target.file.
 
@@ -61,9 +61,15 @@ def entries(place, kind, canary):
         yield place, kind, None
 
 
-def plant(root, case, canary):
-    for name, what, target in entries(*case.split("+"), canary):
-        path = os.path.join(root, name)
+def plant(directory, canary):
+    for place, kind in cases():
+        os.makedirs(os.path.join(directory, name_of(place, kind)))
+        plant_one(directory, canary, place, kind)
+
+
+def plant_one(directory, canary, place, kind):
+    for name, what, target in entries(place, kind, canary):
+        path = os.path.join(directory, name_of(place, kind), name)
         if what == "link":
             os.symlink(target, path)
         elif what == "directory":
