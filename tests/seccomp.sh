@@ -152,6 +152,23 @@ test_bad_profiles_are_refused() {
 	same 'containers' "$(crate ps -aq)" ''
 }
 
+# A profile that lets nothing in, execve(2) and exit_group(2) among it: what cannot end by a call ends by a signal.
+test_profile_that_lets_nothing_in() {
+	have "$BUSYBOX"
+	local action flag
+	for action in KILL KILL_PROCESS TRAP ERRNO; do
+		echo "{\"defaultAction\": \"SCMP_ACT_$action\", \"syscalls\": [{\"names\": [\"file_getattr\"], \"action\": \"SCMP_ACT_ALLOW\"}]}" >nothing
+		for flag in --init=false --init; do
+			run timeout 20 crate run --rm $flag --security-opt seccomp=nothing "$BUSYBOX" true
+			[ "$code" -gt 128 ] || { show "$action $flag"; fail 'it did not end by a signal'; }
+		done
+	done
+	echo '{"defaultAction": "SCMP_ACT_KILL"}' >nothing
+	run timeout 20 crate run --rm --security-opt seccomp=nothing "$BUSYBOX" true
+	[ "$code" -gt 128 ] || { show true; fail 'it did not end by a signal'; }
+	same 'containers' "$(crate ps -aq)" ''
+}
+
 # typed CMD...: what CMD prints, in which TTY stands for a terminal of the host's that is nobody's yet.
 typed() {
 	python3 - "$@" <<-'EOF'
