@@ -177,7 +177,11 @@ const UNIT: u64 = 1_000_000_000;
 
 /// A number with at most nine digits after its point: the whole, and the rest in thousand millionths.
 fn decimal(text: &str) -> Option<(u64, u64)> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    // `.5` is half of one, and an empty text nothing.
+    let (whole, part) = match text.split_once('.') {
+        Some(("", part)) => ("0", part),
+        parts => parts.unwrap_or((text, "0")),
+    };
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let places = u32::try_from(part.len()).ok().filter(|places| *places <= 9 && digits(whole) && digits(part))?;
     Some((whole.parse().ok()?, part.parse::<u64>().ok()? * 10_u64.pow(9 - places)))
@@ -201,7 +205,8 @@ mod tests {
             ("18446744073709551615k", None),
             ("18446744073709551616", None),
             ("m", None),
-            (".5m", None),
+            (".5m", Some(512 << 10)),
+            (".", None),
             ("1.m", None),
             ("1.1234567890m", None),
             ("-1", None),
@@ -249,8 +254,8 @@ mod tests {
         assert!(["6291455", "-1", "x", "", "9223372036854775808"].iter().all(|text| memory(text).is_err()));
         assert_eq!((swap("-1"), swap("0"), swap("1k")), (Ok(-1), Ok(0), Ok(1024)));
         assert!(["-2", "x", "", "9223372036854775808"].iter().all(|text| swap(text).is_err()));
-        assert_eq!((cpus("1.5"), cpus("0.0"), cpus("0.01")), (Ok(150_000), Ok(0), Ok(1000)));
-        assert!(["0.009", "0.000001", "-1", "1,5", "", "99999999999999"].iter().all(|text| cpus(text).is_err()));
+        assert_eq!((cpus("1.5"), cpus("0.0"), cpus(".01")), (Ok(150_000), Ok(0), Ok(1000)));
+        assert!(["0.009", "0.000001", ".", "-1", "1,5", "", "99999999999999"].iter().all(|text| cpus(text).is_err()));
         assert!(shm_size("0").is_err() && shm_size("64m") == Ok(64 << 20));
         for (name, good, none, bad) in [
             ("cpu-period", "1000 1000000", "0", "999 1000001 -1 x"),
