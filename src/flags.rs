@@ -207,9 +207,21 @@ const OTHERS: &str = "-P -a -p add-host annotation attach blkio-weight cgroup-co
 fn unsupported(verb: &str, flag: &str) -> Failure {
     let name = flag.strip_prefix("--").unwrap_or(flag);
     if OTHERS.split_whitespace().any(|other| other == name) {
-        return Failure::usage(format!("{verb}: {flag} is not supported yet"));
+        return Failure::usage(format!("{verb}: {flag} is not supported yet{}", instead(name)));
     }
     Failure::usage(format!("{verb}: there is no flag {flag}\nhint: see crate {verb} --help"))
+}
+
+/// What serves in place of a flag that is asked for often.
+fn instead(name: &str) -> &'static str {
+    match name {
+        "-p" | "-P" | "publish" | "publish-all" => "\nhint: with --network host what listens inside is reached at once",
+        "add-host" => "\nhint: mount a file of your own, as in --volume ./hosts:/etc/hosts",
+        "dns" | "dns-option" | "dns-search" => {
+            "\nhint: mount a file of your own, as in --volume ./dns:/etc/resolv.conf"
+        }
+        _ => "",
+    }
 }
 
 fn joined(name: &str, value: &OsStr) -> OsString {
@@ -249,7 +261,8 @@ mod tests {
     #[test]
     fn refuses_by_name_what_does_not_work_yet() {
         for (text, name) in [("--sig-proxy=false x", "--sig-proxy"), ("--gpus A x", "--gpus"), ("-p 1 x", "-p")] {
-            assert_eq!(wanted(text).unwrap_err().message, format!("run: {name} is not supported yet"));
+            let message = wanted(text).unwrap_err().message;
+            assert_eq!(message.lines().next(), Some(format!("run: {name} is not supported yet").as_str()));
         }
         for bad in ["--rm", "--pull=sometimes x", "-e", "--detach=x y"] {
             assert_eq!(wanted(bad).unwrap_err().code, 2, "{bad}");

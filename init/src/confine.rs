@@ -122,7 +122,9 @@ fn become_user(identity: &Identity) -> Result<()> {
     let mapped = |result: core::result::Result<(), Errno>, what: &str, id: u32| match result {
         Err(Errno::INVAL) => {
             let id = alloc::format!("{what} {id} is not mapped into this container");
-            Err(Error::new(&[&id]).hint("other ids need a range in /etc/subuid and /etc/subgid"))
+            Err(Error::new(&[&id]).hint(
+                "ids need a range in /etc/subuid and /etc/subgid, but the caller's own, which --userns keep-id gives",
+            ))
         }
         other => other.doing("becoming ", c"the user"),
     };
