@@ -20,6 +20,10 @@ use verdict::Judge;
 /// The most instructions that the kernel takes (`BPF_MAXINSNS`).
 const LIMIT: usize = 4096;
 
+/// The most comparisons that a profile may ask for, of the calls that it names: some have no number here, but more than can
+/// fit are not made into instructions first.
+const COMPARISONS: usize = 16 * LIMIT;
+
 /// Has a container a filter at all? For `emulation` see [`filter`].
 pub fn is_wanted(spec: &Spec, emulation: bool) -> bool {
     spec.linux.seccomp.is_some() || emulation
@@ -30,6 +34,11 @@ pub fn is_wanted(spec: &Spec, emulation: bool) -> bool {
 /// where the profile lets them in; for containers with one id, where they could only fail.
 pub fn filter(spec: &Spec, emulation: bool) -> Result<Vec<u8>> {
     let profile = profile(spec)?;
+    let rules = profile.iter().flat_map(|profile| &profile.rules);
+    if rules.map(|rule| rule.names.len() * rule.conditions.len()).sum::<usize>() > COMPARISONS {
+        let wrong = format!("config.json: linux.seccomp: it has more than {COMPARISONS} comparisons of arguments");
+        return Err(Error::Refused(wrong));
+    }
     let code = compile(profile.as_ref(), emulation);
     if code.len() > LIMIT {
         let count = code.len();

@@ -365,3 +365,16 @@ fn how_long_it_takes() {
     time("making the filter", &|| drop(filter(&spec, true).unwrap()));
     println!("{} instructions", filter(&spec, true).unwrap().len() / 8);
 }
+
+#[test]
+fn a_profile_of_too_many_comparisons_is_refused_at_once() {
+    let names = vec!["\"read\",\"getpid\""; 200].join(",");
+    let conditions = vec![r#"{"index":0,"value":1,"op":"SCMP_CMP_EQ"}"#; 20_000].join(",");
+    let text = format!(
+        r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{{"names":[{names}],"action":"SCMP_ACT_ALLOW","args":[{conditions}]}}]}}"#
+    );
+    let mut spec = Spec::default();
+    spec.linux.seccomp = Some(text.into());
+    let error = filter(&spec, false).unwrap_err();
+    assert!(error.to_string().contains("comparisons"), "{error}");
+}
