@@ -6,6 +6,7 @@
 #![allow(clippy::panic, clippy::expect_used, clippy::missing_panics_doc)] // A panic is how a target tells of a defect.
 #![allow(dead_code)] // The files of crate-fetch hold more than what is fed.
 
+mod calls;
 mod ground;
 mod listing;
 mod stream;
@@ -34,6 +35,12 @@ mod keychain;
 #[path = "../../fetch/src/url.rs"]
 mod url;
 
+// The compiler of crate-sup, which is no library either.
+#[path = "../../supervisor/src"]
+mod supervisor {
+    pub mod seccomp;
+}
+
 /// Feeds a parser; `true` if it accepted the input.
 pub type Target = fn(&[u8]) -> bool;
 
@@ -51,6 +58,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("layer", tree::layer),
     ("load", tree::load),
     ("reference", text::reference),
+    ("seccomp", calls::seccomp),
     ("spec", text::spec),
     ("tar", stream::tar),
     ("url", wire::url),

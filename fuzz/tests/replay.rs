@@ -102,7 +102,7 @@ macro_rules! replays {
     };
 }
 
-replays! { body credentials digest document extract gzip head header json layer load reference spec tar url zstd }
+replays! { body credentials digest document extract gzip head header json layer load reference seccomp spec tar url zstd }
 
 #[test]
 fn every_target_is_replayed() {

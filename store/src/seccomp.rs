@@ -8,7 +8,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-pub use choose::{default, of_file};
+pub use choose::{default, of_file, of_text};
 
 use crate::json::{Fields, FromJson, Value, Wrong};
 use schema::{OPERATORS, PROFILE, check};

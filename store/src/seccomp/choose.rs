@@ -54,7 +54,12 @@ pub fn of_file(path: &Path, bounding: &[String]) -> Result<Box<str>> {
     if bytes.len() as u64 > LIMIT {
         return Err(Error::Refused(format!("reading {name}: it is larger than {LIMIT} bytes")));
     }
-    let profile = in_the_form_of_the_spec(&json::read(&bytes, &name)?, bounding);
+    of_text(&bytes, &name, bounding)
+}
+
+/// The same of the text of a file; errors call it `name`.
+pub fn of_text(text: &[u8], name: &str, bounding: &[String]) -> Result<Box<str>> {
+    let profile = in_the_form_of_the_spec(&json::read(text, name)?, bounding);
     let refused = |wrong| Error::Refused(format!("reading {name}: {wrong}"));
     profile.map(|profile| profile.to_string().into()).map_err(refused)
 }
