@@ -1,11 +1,11 @@
 #!/bin/bash
 # escape.sh: a container that wants to get hold of the runtime's own programs, processes and descriptors. watch.c lies in
-# wait inside. STORM=full tries a thousand times what is tried two hundred times else.
+# wait inside. STORM=full tries ten times as often: a thousand runs under each watcher of the executables.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 ROUNDS=200 RUNS=20
-if [ "${STORM:-}" = full ]; then ROUNDS=1000 RUNS=1000; fi
+if [ "${STORM:-}" = full ]; then ROUNDS=2000 RUNS=1000; fi
 
 # Copies of the programs, which may be lost.
 own_programs() {
