@@ -1,7 +1,7 @@
 //! Tests of the filter: it is run here as the kernel would run it.
 
 use super::*;
-use store::json::{self, Value};
+use store::json;
 use store::seccomp::{Condition, Operator, Rule};
 
 const X86_64: u32 = 0xc000_003e;
@@ -346,24 +346,6 @@ fn common_calls_are_judged_soon() {
         run(&code, calls::NATIVE.audit, number(name, calls::NATIVE), [0; 6], &mut steps);
         assert!(steps <= 14, "{name}: {steps}");
     }
-}
-
-/// How long it takes: `cargo test --release -p crate-sup how_long -- --ignored --nocapture`.
-#[test]
-#[ignore = "it only prints"]
-fn how_long_it_takes() {
-    let mut spec = Spec::default();
-    spec.linux.seccomp = Some(store::seccomp::default(&[]));
-    let text = Value::from(&spec).to_string();
-    let time = |what: &str, work: &dyn Fn()| {
-        let start = std::time::Instant::now();
-        (0..1000).for_each(|_| work());
-        println!("{what}: {} ns", start.elapsed().as_nanos() / 1000);
-    };
-    time("reading config.json", &|| drop(json::read::<Spec>(text.as_bytes(), "it").unwrap()));
-    time("reading the profile", &|| drop(profile(&spec).unwrap()));
-    time("making the filter", &|| drop(filter(&spec, true).unwrap()));
-    println!("{} instructions", filter(&spec, true).unwrap().len() / 8);
 }
 
 #[test]
